@@ -4,6 +4,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <callgate/abi/auth_backend.h>
 #include <callgate/abi/key_provider.h>
+#include <callgate/crypto/ed25519.hpp>
 #include <callgate/crypto/secret.hpp>
 #include <cstdint>
 #include <memory>
