@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <atomic>
+#include <callgate/abi/auth_backend.h>
+#include <callgate/abi/key_provider.h>
+#include <callgate/sdk/value.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// Deep copies of what a plugin answered, so that a test may look at them later.
+namespace callgate::sdk::test {
+
+enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key };
+
+struct captured_key {
+    cg_key key = 0;
+    std::uint32_t algorithm = 0;
+    std::uint32_t flags = 0;
+    std::string nkey, label;
+};
+
+struct captured_grant {
+    std::string account, role;
+    std::vector<std::string> pub_allow, pub_deny, sub_allow, sub_deny, tags;
+    std::int64_t exp_unix_s = 0;
+};
+
+struct completion {
+    cg_status status = CG_E_INTERNAL;
+    std::string error, where;
+    // auth reply
+    std::uint32_t verdict = 0;
+    std::string reason_id, reason;
+    bool has_identity = false;
+    std::string issuer, subject, attributes_json, credential_id;
+    std::int64_t credential_exp = 0, credential_iat = 0;
+    std::uint32_t cache_ttl_s = 0;
+    std::vector<std::string> revocation_handles;
+    bool has_grant = false;
+    captured_grant grant;
+    std::vector<std::pair<std::string, std::string>> explain;
+    // health
+    std::uint32_t health_state = 0;
+    std::string health_text;
+    // keys
+    std::vector<captured_key> keys;
+    std::string next;
+    std::array<std::uint8_t, 32> shared_key{};
+};
+
+namespace detail {
+inline std::vector<std::string> strings(cg_str_list l) {
+    std::vector<std::string> out;
+    for (const auto& s : view(l)) out.emplace_back(view(s));
+    return out;
+}
+inline void capture_reply(completion& out, const cg_auth_reply* result) {
+    const auto r = copy_in(result);
+    out.verdict = r.verdict;
+    out.reason_id = view(r.reason_id);
+    out.reason = view(r.reason);
+    out.cache_ttl_s = r.cache_ttl_s;
+    if (r.identity != nullptr) {
+        const auto i = copy_in(r.identity);
+        out.has_identity = true;
+        out.issuer = view(i.issuer);
+        out.subject = view(i.subject);
+        out.attributes_json = view(i.attributes_json);
+        out.credential_exp = i.credential_exp_unix_s;
+        out.credential_iat = i.credential_iat_unix_s;
+        out.credential_id = view(i.credential_id);
+        out.revocation_handles = strings(i.revocation_handles);
+    }
+    if (r.grant != nullptr) {
+        const auto g = copy_in(r.grant);
+        out.has_grant = true;
+        out.grant = {std::string(view(g.account)), std::string(view(g.role)), strings(g.pub_allow), strings(g.pub_deny),
+                     strings(g.sub_allow), strings(g.sub_deny), strings(g.tags), g.exp_unix_s};
+    }
+    for (std::size_t i = 0; i < r.explain_count; ++i) {
+        const auto& s = *reinterpret_cast<const cg_explain_step*>(reinterpret_cast<const unsigned char*>(r.explain) + i * r.explain_stride);
+        out.explain.emplace_back(view(s.what), view(s.outcome));
+    }
+}
+inline void capture_keys(completion& out, const cg_key_page* result) {
+    const auto p = copy_in(result);
+    for (std::size_t i = 0; i < p.count; ++i) {
+        const auto k = copy_in(reinterpret_cast<const cg_key_info*>(reinterpret_cast<const unsigned char*>(p.keys) + i * p.stride));
+        out.keys.push_back({k.key, k.algorithm, k.flags, std::string(view(k.nkey)), std::string(view(k.label))});
+    }
+    out.next.assign(reinterpret_cast<const char*>(p.next.data), p.next.data == nullptr ? 0 : p.next.size);
+}
+}  // namespace detail
+
+[[nodiscard]] inline completion capture(result_kind kind, const cg_completion& c) {
+    completion out;
+    out.status = c.status;
+    if (c.error != nullptr) {
+        const auto e = copy_in(c.error);
+        out.error = view(e.text);
+        out.where = view(e.where);
+    }
+    if (c.status != CG_OK || c.result == nullptr) return out;
+    switch (kind) {
+        case result_kind::none: break;
+        case result_kind::auth_reply: detail::capture_reply(out, static_cast<const cg_auth_reply*>(c.result)); break;
+        case result_kind::key_page: detail::capture_keys(out, static_cast<const cg_key_page*>(c.result)); break;
+        case result_kind::health: {
+            const auto h = copy_in(static_cast<const cg_health*>(c.result));
+            out.health_state = h.state;
+            out.health_text = view(h.text);
+            break;
+        }
+        case result_kind::shared_key: {
+            const auto k = copy_in(static_cast<const cg_shared_key*>(c.result));
+            std::copy(std::begin(k.key), std::end(k.key), out.shared_key.begin());
+            break;
+        }
+    }
+    return out;
+}
+
+}  // namespace callgate::sdk::test
