@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "engine/runtime/shard.hpp"
+
+namespace callgate::runtime {
+namespace {
+
+// Bytes outside printable ASCII become \u00xx: what came from the wire need not be UTF-8, and a log must
+// not carry terminal control sequences.
+void append(std::string& out, std::string_view key, std::string_view value, bool always = false) {
+    if (value.empty() && !always) return;
+    out += ",\"";
+    out += key;
+    out += "\":\"";
+    for (unsigned char c : value) {
+        if (c == '"' || c == '\\') {
+            out.push_back('\\');
+            out.push_back(static_cast<char>(c));
+        } else if (c < 0x20 || c >= 0x7f) {
+            fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+        } else {
+            out.push_back(static_cast<char>(c));
+        }
+    }
+    out.push_back('"');
+}
+
+}  // namespace
+
+std::string to_json_line(const flow::audit_record& r) {
+    std::string out;
+    out.reserve(512);
+    const std::chrono::system_clock::time_point at{std::chrono::milliseconds(r.unix_ms)};
+    fmt::format_to(std::back_inserter(out), "{{\"ts\":\"{:%Y-%m-%dT%H:%M:%S}.{:03}Z\",\"event\":\"decision\"", fmt::gmtime(at),
+                   r.unix_ms % 1000);
+    append(out, "verdict", r.verdict, true);
+    append(out, "reason_id", r.reason_id, true);
+    append(out, "reason", r.reason);
+    append(out, "identity", r.identity);
+    append(out, "issuer", r.issuer);
+    append(out, "backend", r.backend);
+    append(out, "route", r.route);
+    append(out, "rule", r.rule);
+    append(out, "account", r.account);
+    append(out, "permissions", r.permissions_hash);
+    append(out, "client_host", r.client_host);
+    append(out, "client_kind", r.client_kind);
+    append(out, "server_id", r.server_id);
+    append(out, "server_name", r.server_name);
+    fmt::format_to(std::back_inserter(out), ",\"cid\":{}", r.client_id);
+    append(out, "user_nkey", r.user_nkey);
+    append(out, "correlation_id", r.correlation_id);
+    if (r.exp_unix_s != 0) fmt::format_to(std::back_inserter(out), ",\"exp\":{}", r.exp_unix_s);
+    fmt::format_to(std::back_inserter(out), ",\"latency_us\":{}}}\n", r.latency_us);
+    return out;
+}
+
+}  // namespace callgate::runtime

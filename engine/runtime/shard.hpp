@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/flow/shard_engine.hpp"
+#include "engine/net/nats_link.hpp"
+#include "engine/observe/audit_writer.hpp"
+#include "engine/observe/shard_metrics.hpp"
+
+namespace callgate::runtime {
+
+/// What every shard knows of one nats cluster (an entry of `nats:`). Immutable; replaced whole.
+struct cluster_view {
+    bool can_kick = false;
+    std::set<std::string, std::less<>> pinned;  ///< N keys; listed or discovered
+};
+
+/// One link as the control thread shows it in /health and metrics.
+struct link_report {
+    std::uint32_t shard = 0;
+    std::string cluster, name;
+    bool cold = false;
+    net::link_status status;
+    net::link_counters counters;
+};
+
+/// One thread, one io_context, one shard_engine, its links. Public functions are [any] unless tagged.
+class shard final : private net::link_handler, private flow::reply_port, private flow::audit_port {
+  public:
+    struct hooks {
+        /// [shard] Completions of plugins wait for this shard.
+        std::function<void(std::uint32_t shard)> drain_completions;
+        /// [shard] Expires overdue plugin operations; returns when it wants to be called again (monotonic ns).
+        std::function<std::int64_t(std::uint32_t shard)> expire_operations;
+        /// [shard] A link came up or went down.
+        std::function<void()> link_changed;
+        /// [shard] Ask the system account user of that cluster to kick.
+        std::function<void(const std::string& cluster, std::string server_id, std::uint64_t cid)> kick;
+    };
+
+    shard(std::uint32_t index, const clock_source& clock, hooks h);
+    ~shard() override;
+    shard(const shard&) = delete;
+    shard& operator=(const shard&) = delete;
+
+    void start();
+    /// Runs on the shard's thread; in order.
+    void post(std::function<void()> work);
+    /// Blocks the caller (never a shard) until `work` has run on the shard's thread.
+    void run_and_wait(const std::function<void()>& work);
+    /// [any] Something completed for this shard.
+    void wake();
+
+    /// [shard]
+    void use(std::shared_ptr<const flow::flow_config> config);
+    void set_audit(std::shared_ptr<observe::audit_writer> writer, bool fail_closed);
+    void set_cluster_view(const std::string& cluster, std::shared_ptr<const cluster_view> view);
+    /// [shard] Starts the links of a cluster: `count` that receive and one cold link. Returns a group number.
+    result<std::uint32_t> open_links(const std::string& cluster, const net::link_options& options, std::uint32_t count);
+    /// [shard] True when a receiving link of the group is connected.
+    [[nodiscard]] bool group_connected(std::uint32_t group) const;
+    /// [shard] Stops receiving on a group; `done` when everything the servers sent has been delivered.
+    void stop_receiving(std::uint32_t group, std::int64_t limit_ns, std::function<void()> done);
+    /// [shard] Closes a group's links; `done` when they are gone.
+    void close_links(std::uint32_t group, std::int64_t limit_ns, std::function<void()> done);
+    /// [shard] `done` when no request is queued or in flight, or limit_ns has passed.
+    void when_idle(std::int64_t limit_ns, std::function<void()> done);
+
+    [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+    [[nodiscard]] const observe::shard_metrics& metrics() const noexcept { return metrics_; }
+    [[nodiscard]] std::vector<link_report> links() const;
+    /// Ends the thread; links must be closed before.
+    void stop();
+
+  private:
+    struct link_slot {
+        std::unique_ptr<net::nats_link> link;
+        std::string cluster;
+        std::uint32_t group = 0;
+        bool cold = false;
+    };
+
+    void on_messages(std::span<net::inbound_message> batch) override;
+    void on_status(std::uint32_t link, const net::link_status& status) override;
+    bool send_reply(std::uint32_t link, bool cold, std::string_view subject, std::span<const std::uint8_t> payload) override;
+    void kick(std::uint32_t link, std::string_view server_id, std::uint64_t cid) override;
+    [[nodiscard]] bool can_kick(std::uint32_t link) const override;
+    [[nodiscard]] bool is_pinned(std::uint32_t link, std::string_view server_id) const override;
+    bool record(flow::audit_record&& r) override;
+    [[nodiscard]] bool fail_closed() const override { return audit_fail_closed_; }
+
+    void pump();
+    void arm_timer();
+    void check_idle();
+    [[nodiscard]] const cluster_view* view_of(std::uint32_t link) const;
+
+    const std::uint32_t index_;
+    const clock_source& clock_;
+    hooks hooks_;
+    observe::shard_metrics metrics_;
+    boost::asio::io_context io_{1};
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard_;
+    boost::asio::steady_timer timer_;
+    std::int64_t timer_at_ns_ = INT64_MAX;
+    bool pump_posted_ = false;
+    std::atomic<bool> woken_{false};
+    std::unique_ptr<flow::shard_engine> engine_;
+    bool has_config_ = false;
+    std::map<std::uint32_t, link_slot> links_;
+    std::uint32_t next_link_ = 1, next_group_ = 1;
+    std::map<std::string, std::shared_ptr<const cluster_view>, std::less<>> views_;
+    std::shared_ptr<observe::audit_writer> audit_;
+    bool audit_fail_closed_ = false;
+    std::int64_t idle_limit_ns_ = 0;
+    std::function<void()> idle_done_;
+    mutable std::mutex report_mutex_;  // links() is asked by the control thread
+    std::map<std::uint32_t, link_report> reports_;
+    std::thread thread_;
+};
+
+/// JSON line of an audit record (one per decision, seeds.md 5.A "Audit").
+[[nodiscard]] std::string to_json_line(const flow::audit_record& r);
+
+}  // namespace callgate::runtime

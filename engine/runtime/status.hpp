@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/observe/shard_metrics.hpp"
+#include "engine/runtime/shard.hpp"
+
+namespace callgate::runtime {
+
+/// A plugin instance as the operator sees it.
+struct instance_report {
+    std::string name, kind, plugin;   ///< kind: "backend" or "keys"
+    std::string state = "ok";         ///< ok, degraded, down
+    std::string text;                 ///< what the plugin said of its health
+    std::uint64_t started = 0, completed = 0, failed = 0, refused = 0, overdue = 0, faults = 0;
+    std::uint64_t in_flight = 0;
+    bool breaker_open = false;
+};
+
+struct cluster_report {
+    std::string name;
+    bool system_link = false;       ///< system credentials are configured
+    bool system_connected = false;
+    std::size_t servers_known = 0;
+    std::uint64_t kicks_sent = 0, kicks_failed = 0;
+};
+
+/// Everything the admin listener shows, collected at one moment.
+struct status {
+    std::string version, config_file;
+    std::uint64_t config_generation = 0;
+    std::int64_t started_unix_s = 0, config_loaded_unix_s = 0;
+    std::uint64_t reloads_ok = 0, reloads_failed = 0;
+    std::string last_reload_error;
+    bool draining = false;
+    std::vector<const observe::shard_metrics*> shards;
+    std::vector<link_report> links;
+    std::vector<instance_report> instances;
+    std::vector<cluster_report> clusters;
+    std::uint64_t audit_written = 0, audit_lost = 0;
+
+    /// Ready: not draining, every cluster has a connected link that receives, no key provider is down and
+    /// not every backend is. `why` says what is missing.
+    [[nodiscard]] bool ready(std::string* why = nullptr) const;
+};
+
+/// Prometheus text. Names start with callgate_; those of nats-aws-auth follow as aliases.
+[[nodiscard]] std::string render_metrics(const status& s);
+/// JSON for people and `callgate doctor`.
+[[nodiscard]] std::string render_health(const status& s);
+
+}  // namespace callgate::runtime
