@@ -262,6 +262,11 @@ struct issue {
 [[nodiscard]] bool did_sign(const operator_claims& op, const any_claims& claims);
 [[nodiscard]] bool did_sign(const account_claims& account, const any_claims& claims);
 
+/// The entry of signing_keys, or nullptr. The account's identity key is no entry.
+[[nodiscard]] const signing_key* find_signing_key(const account_claims& account, std::string_view key) noexcept;
+/// What a claim signed by a scoped key must be: a user without any permission or limit (2.6.2).
+[[nodiscard]] result<void> check_scoped_signer(const signing_key& scope, const any_claims& claims);
+
 /// Revocation lists (2.9).
 void revoke(std::map<std::string, std::int64_t>& revocations, const std::string& key, std::int64_t at_unix_s);
 [[nodiscard]] bool is_revoked(const std::map<std::string, std::int64_t>& revocations, const std::string& key, std::int64_t iat);
