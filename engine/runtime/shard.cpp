@@ -162,21 +162,24 @@ void shard::close_links(std::uint32_t group, std::int64_t limit_ns, std::functio
 }
 
 void shard::when_idle(std::int64_t limit_ns, std::function<void()> done) {
-    idle_limit_ns_ = clock_.mono_ns() + limit_ns;
-    idle_done_ = std::move(done);
+    idle_waiters_.push_back({clock_.mono_ns() + limit_ns, std::move(done)});
     pump();
 }
 
 void shard::check_idle() {
-    if (!idle_done_) return;
+    if (idle_waiters_.empty()) return;
     const auto pending = engine_->pending();
-    if (pending != 0 && clock_.mono_ns() < idle_limit_ns_) return;
-    if (pending != 0)
+    const auto now = clock_.mono_ns();
+    std::vector<idle_waiter> ready;
+    std::erase_if(idle_waiters_, [&](idle_waiter& w) {
+        if (pending != 0 && now < w.limit_ns) return false;
+        ready.push_back(std::move(w));
+        return true;
+    });
+    if (pending != 0 && !ready.empty())
         log::warn("requests were still in flight when the drain limit passed; their clients will try again",
                   {{"shard", index_}, {"requests", pending}});
-    auto done = std::move(idle_done_);
-    idle_done_ = nullptr;
-    done();
+    for (auto& w : ready) w.done();
 }
 
 std::vector<link_report> shard::links() const {
@@ -264,6 +267,7 @@ bool shard::record(flow::audit_record&& r) {
 }
 
 void shard::pump() {
+    if (hooks_.expire_operations) hooks_.expire_operations(index_);
     const bool more = engine_->run();
     for (auto& [id, slot] : links_) slot.link->flush();
     {
@@ -284,8 +288,8 @@ void shard::pump() {
 
 void shard::arm_timer() {
     auto at = engine_->next_deadline_ns();
-    if (hooks_.expire_operations) at = std::min(at, hooks_.expire_operations(index_));
-    if (idle_done_) at = std::min(at, idle_limit_ns_);
+    if (hooks_.next_operation_deadline) at = std::min(at, hooks_.next_operation_deadline(index_));
+    for (const auto& w : idle_waiters_) at = std::min(at, w.limit_ns);
     if (at == INT64_MAX) return;
     // A timer that fires early only finds nothing to do; one that fires late misses deadlines.
     if (timer_at_ns_ <= at && timer_at_ns_ > clock_.mono_ns()) return;

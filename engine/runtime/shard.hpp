@@ -41,8 +41,10 @@ class shard final : private net::link_handler, private flow::reply_port, private
     struct hooks {
         /// [shard] Completions of plugins wait for this shard.
         std::function<void(std::uint32_t shard)> drain_completions;
-        /// [shard] Expires overdue plugin operations; returns when it wants to be called again (monotonic ns).
-        std::function<std::int64_t(std::uint32_t shard)> expire_operations;
+        /// [shard] Expires overdue plugin operations.
+        std::function<void(std::uint32_t shard)> expire_operations;
+        /// [shard] When that is due next (monotonic ns); INT64_MAX = never.
+        std::function<std::int64_t(std::uint32_t shard)> next_operation_deadline;
         /// [shard] A link came up or went down.
         std::function<void()> link_changed;
         /// [shard] Ask the system account user of that cluster to kick.
@@ -122,8 +124,11 @@ class shard final : private net::link_handler, private flow::reply_port, private
     std::map<std::string, std::shared_ptr<const cluster_view>, std::less<>> views_;
     std::shared_ptr<observe::audit_writer> audit_;
     bool audit_fail_closed_ = false;
-    std::int64_t idle_limit_ns_ = 0;
-    std::function<void()> idle_done_;
+    struct idle_waiter {
+        std::int64_t limit_ns;
+        std::function<void()> done;
+    };
+    std::vector<idle_waiter> idle_waiters_;
     mutable std::mutex report_mutex_;  // links() is asked by the control thread
     std::map<std::uint32_t, link_report> reports_;
     std::thread thread_;

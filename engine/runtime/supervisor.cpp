@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/runtime/supervisor.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "engine/base/log.hpp"
+#include "engine/base/version.hpp"
+#include "engine/runtime/serve.hpp"
+
+namespace callgate::runtime {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+constexpr std::int64_t start_limit_ns = 30 * second;
+constexpr std::int64_t connect_limit_ns = 5 * second;
+constexpr std::string_view callout_subject = "$SYS.REQ.USER.AUTH";
+
+log::level level_of(const std::string& name) {
+    if (name == "trace") return log::level::trace;
+    if (name == "debug") return log::level::debug;
+    if (name == "warn") return log::level::warn;
+    if (name == "error") return log::level::error;
+    return log::level::info;
+}
+
+net::link_options callout_links(const nats_options& n, const callout_options& c) {
+    auto o = n.link;
+    o.subscriptions = {{std::string(callout_subject), c.queue}};
+    return o;
+}
+
+std::string of(const net::link_options& o) {
+    std::string s;
+    auto add = [&](const std::string& v) { s += std::to_string(v.size()) + ":" + v + ","; };
+    for (const auto& u : o.urls) add(u);
+    s += "|" + std::to_string(o.login.index());
+    std::visit(
+        [&](const auto& l) {
+            if constexpr (requires { l.user; }) add(l.user);
+            if constexpr (requires { l.path; }) add(l.path);
+        },
+        o.login);
+    if (o.tls) {
+        add(o.tls->ca_file);
+        add(o.tls->cert_file);
+        add(o.tls->key_file);
+        add(o.tls->server_name);
+    }
+    return s;
+}
+
+bool same(const instance_options& a, const instance_options& b) {
+    return a.plugin == b.plugin && a.type == b.type && a.config_json == b.config_json && a.max_in_flight == b.max_in_flight &&
+           a.timeout_ns == b.timeout_ns;
+}
+
+}  // namespace
+
+std::string fingerprint(const nats_options& n, const callout_options& c) {
+    std::string s = of(n.link) + "#" + std::to_string(n.links_per_server) + "#" + c.queue + "#";
+    if (n.system) s += of(*n.system);
+    return s;
+}
+
+supervisor::supervisor(std::string config_path)
+    : config_path_(std::move(config_path)), signals_(control_, SIGTERM, SIGINT, SIGHUP), tick_timer_(control_) {}
+
+supervisor::~supervisor() {
+    admin_.reset();
+    for (auto& s : shards_) s->stop();
+}
+
+int supervisor::run() {
+    std::signal(SIGPIPE, SIG_IGN);
+    ::pthread_setname_np(::pthread_self(), "control");
+    asio::post(control_, [this] { begin(); });
+    control_.run();
+    return exit_code_;
+}
+
+void supervisor::fail_start(const error& e) {
+    log::error("callgate cannot start", {{"reason", e.message()}});
+    exit_code_ = 1;
+    finish_stop();
+}
+
+void supervisor::begin() {
+    auto loaded = load_config(config_path_);
+    for (const auto& f : loaded.findings) std::fprintf(stderr, "%s: %s\n", f.level == finding::severity::error ? "error" : "warning", f.message().c_str());
+    if (!loaded.value) {
+        exit_code_ = 1;
+        finish_stop();
+        return;
+    }
+    auto& c = *loaded.value;
+    log::configure(level_of(c.log.level), c.log.format == "json" ? log::format::json : log::format::text);
+    log::info("callgate starts", {{"version", std::string(version)}, {"config", c.file}});
+
+    const auto count = c.shards != 0 ? c.shards : std::max(1u, std::thread::hardware_concurrency());
+    {
+        const std::lock_guard lock(status_mutex_);
+        status_.version = std::string(version);
+        status_.config_file = c.file;
+        status_.started_unix_s = clock_.wall_s();
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+        shard::hooks h;
+        h.drain_completions = [this](std::uint32_t s) { host_->drain(s); };
+        h.expire_operations = [this](std::uint32_t s) { host_->expire(s); };
+        h.next_operation_deadline = [this](std::uint32_t s) { return host_->next_deadline_ns(s); };
+        h.link_changed = [this] { asio::post(control_, [this] { refresh_views(); publish_status(); }); };
+        h.kick = [this](const std::string& cluster, std::string server, std::uint64_t cid) {
+            asio::post(control_, [this, cluster, server = std::move(server), cid] { kick(cluster, server, cid); });
+        };
+        shards_.push_back(std::make_unique<shard>(i, clock_, std::move(h)));
+    }
+    host::host_options ho;
+    ho.directories = c.plugins.directories.empty() ? default_plugin_directories() : c.plugins.directories;
+    ho.sha256 = c.plugins.sha256;
+    host_ = std::make_unique<host::plugin_host>(control_, count, [this](std::uint32_t s) { shards_[s]->wake(); }, clock_, std::move(ho));
+    for (auto& s : shards_) s->start();
+    if (auto r = open_admin(c.admin); !r) return fail_start(r.error());
+    await_signals();
+    tick();
+
+    prepare(std::move(c), [this](result<std::shared_ptr<candidate>> made) {
+        if (stopped_ || draining_) return;
+        if (!made) return fail_start(made.error());
+        commit(*made);
+        log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
+    });
+}
+
+result<void> supervisor::open_admin(const admin_options& options) {
+    admin_options_ = options;
+    if (options.listen.empty()) return {};
+    auto a = admin_server::open(options, [this](const admin_request& r) { return answer(r); });
+    if (!a) return a.error();
+    admin_ = std::move(*a);
+    log::info("admin listening", {{"address", admin_->address()}});
+    return {};
+}
+
+// ---- preparing a configuration ------------------------------------------------------------------------
+
+void supervisor::prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done) {
+    auto c = std::make_shared<candidate>();
+    c->settings = std::move(settings);
+    auto fail = [this, c, done](const error& e) {
+        abandon(c);
+        done(e);
+    };
+    if (!c->settings.audit.path.empty()) {
+        if (current_ && current_->audit && current_->settings.audit.path == c->settings.audit.path) {
+            c->audit = current_->audit;
+            if (auto r = c->audit->reopen(); !r) return fail(r.error());
+        } else {
+            auto w = observe::audit_writer::open(c->settings.audit.path);
+            if (!w) return fail(w.error());
+            c->audit = std::move(*w);
+        }
+    }
+    if (auto r = make_instances(*c); !r) return fail(r.error());
+    start_instances(c, [this, c, done, fail](result<void> started) {
+        if (!started) return fail(started.error());
+        load_keys(c, [this, c, done, fail](result<void> loaded) {
+            if (!loaded) return fail(loaded.error());
+            if (auto r = assemble_flow(*c); !r) return fail(r.error());
+            if (!current_) return done(c);
+            // A reload must not lose what works: new links have to be up before the old ones go. At the
+            // first start there is nothing to lose, and links never give up.
+            if (auto r = open_clusters(*c); !r) return fail(r.error());
+            wait_for_clusters(c, clock_.mono_ns() + connect_limit_ns, [c, done, fail](result<void> up) {
+                if (!up) return fail(up.error());
+                done(c);
+            });
+        });
+    });
+}
+
+result<void> supervisor::make_instances(candidate& c) {
+    const auto base_dir = std::filesystem::path(c.settings.file).parent_path().string();
+    auto make = [&](const instance_options& o, bool backend) -> result<void> {
+        const auto key = (backend ? "backend/" : "keys/") + o.name;
+        if (current_) {
+            if (auto old = current_->instances.find(key); old != current_->instances.end() && same(old->second->options, o)) {
+                c.instances[key] = old->second;
+                return {};
+            }
+        }
+        host::instance_spec spec;
+        spec.kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
+        spec.name = o.name;
+        spec.plugin = o.plugin;
+        spec.type = o.type;
+        spec.config_json = o.config_json;
+        spec.base_dir = base_dir;
+        spec.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : std::max(1u, c.settings.admission.max_in_flight / 4);
+        spec.timeout_ns = o.timeout_ns;
+        const auto section = std::string(backend ? "backends" : "keys");
+        const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + section + "." + o.name;
+        auto schema = host_->schema(spec);
+        if (!schema) return make_error(schema.error().code, schema.error().message(), where);
+        for (const auto& f : check_against_schema(*schema, o, c.settings.file, section))
+            if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
+        auto made = host_->make_instance(spec);
+        if (!made) return make_error(made.error().code, made.error().message(), where);
+        auto r = std::make_shared<running_instance>();
+        r->options = o;
+        r->is_backend = backend;
+        r->instance = std::move(*made);
+        c.instances[key] = r;
+        c.fresh.push_back(std::move(r));
+        return {};
+    };
+    for (const auto& k : c.settings.keys)
+        if (auto r = make(k, false); !r) return r.error();
+    for (const auto& b : c.settings.backends)
+        if (auto r = make(b, true); !r) return r.error();
+    return {};
+}
+
+void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
+    struct progress {
+        std::size_t left = 1;
+        std::optional<error> failed;
+    };
+    auto p = std::make_shared<progress>();
+    auto one_less = [p, done] {
+        if (--p->left != 0) return;
+        if (p->failed) done(*p->failed);
+        else done({});
+    };
+    for (const auto& i : c->fresh) {
+        ++p->left;
+        const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name;
+        i->instance->start(clock_.mono_ns() + start_limit_ns, [p, one_less, where](result<void> r) {
+            if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
+            one_less();
+        });
+    }
+    one_less();
+}
+
+void supervisor::load_keys(std::shared_ptr<candidate> c, done_fn done) {
+    struct progress {
+        std::size_t left = 1;
+        std::optional<error> failed;
+    };
+    auto p = std::make_shared<progress>();
+    auto one_less = [p, done] {
+        if (--p->left != 0) return;
+        if (p->failed) done(*p->failed);
+        else done({});
+    };
+    for (const auto& i : c->fresh) {
+        if (i->is_backend) continue;
+        ++p->left;
+        i->instance->list_keys(clock_.mono_ns() + start_limit_ns, [p, one_less, i](result<std::vector<host::key_description>> keys) {
+            if (!keys) {
+                if (!p->failed) p->failed = make_error(keys.error().code, keys.error().message(), "keys." + i->options.name);
+            } else {
+                for (const auto& k : *keys) i->keys[k.label] = provider_key{k.key, k.algorithm, k.nkey};
+            }
+            one_less();
+        });
+    }
+    one_less();
+}
+
+result<void> supervisor::assemble_flow(candidate& c) {
+    std::map<std::string, provider_view> providers;
+    std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
+    for (const auto& [key, i] : c.instances) {
+        if (i->is_backend) {
+            backends[i->options.name] = i->instance->auth();
+        } else {
+            provider_view v;
+            v.port = i->instance->keys();
+            v.keys = i->keys;
+            v.in_tree = i->options.plugin == "key_file";
+            providers[i->options.name] = std::move(v);
+        }
+    }
+    auto f = assemble(c.settings, providers, backends);
+    if (!f) return f.error();
+    c.flow = std::move(*f);
+    return {};
+}
+
+result<void> supervisor::open_clusters(candidate& c) {
+    for (const auto& n : c.settings.nats) {
+        const auto print = fingerprint(n, c.settings.callout);
+        if (current_) {
+            if (auto old = current_->clusters.find(n.name); old != current_->clusters.end() && old->second->fingerprint == print) {
+                c.clusters[n.name] = old->second;
+                continue;
+            }
+        }
+        auto r = std::make_shared<running_cluster>();
+        r->options = n;
+        r->fingerprint = print;
+        const auto options = callout_links(n, c.settings.callout);
+        for (auto& s : shards_) {
+            std::optional<error> failed;
+            s->run_and_wait([&] {
+                auto g = s->open_links(n.name, options, n.links_per_server);
+                if (g) r->groups.push_back(*g);
+                else failed = g.error();
+            });
+            if (failed) {
+                retire_cluster(r);
+                return make_error(failed->code, failed->message(), c.settings.file + ": nats." + n.name);
+            }
+        }
+        if (n.system) {
+            auto o = *n.system;
+            o.name = "callgate/" + n.name + "/system";
+            auto system = net::make_system_client(control_, std::move(o));
+            if (!system) {
+                retire_cluster(r);
+                return make_error(system.error().code, system.error().message(), c.settings.file + ": nats." + n.name + ".system");
+            }
+            r->system = std::move(*system);
+            r->system->on_servers([this] { refresh_views(); });
+            r->system->start();
+        }
+        c.clusters[n.name] = r;
+        c.fresh_clusters.push_back(std::move(r));
+    }
+    return {};
+}
+
+void supervisor::wait_for_clusters(std::shared_ptr<candidate> c, std::int64_t until_ns, done_fn done) {
+    for (const auto& r : c->fresh_clusters) {
+        bool up = true;
+        for (std::size_t i = 0; i < shards_.size(); ++i)
+            shards_[i]->run_and_wait([&] { up = up && shards_[i]->group_connected(r->groups[i]); });
+        if (up) continue;
+        if (clock_.mono_ns() >= until_ns) {
+            std::string last;
+            for (const auto& s : shards_)
+                for (const auto& l : s->links())
+                    if (l.cluster == r->options.name && !l.status.last_error.empty()) last = l.status.last_error;
+            return done(make_error(errc::unavailable, "the new links do not connect" + (last.empty() ? std::string{} : ": " + last),
+                                   c->settings.file + ": nats." + r->options.name));
+        }
+        return after(50'000'000, [this, c, until_ns, done] { wait_for_clusters(c, until_ns, done); });
+    }
+    done({});
+}
+
+void supervisor::abandon(const std::shared_ptr<candidate>& c) {
+    for (auto& r : c->fresh_clusters) retire_cluster(r);
+    for (auto& i : c->fresh) end_instance(i, [] {});
+    c->fresh_clusters.clear();
+    c->fresh.clear();
+}
+
+// ---- putting it in use ---------------------------------------------------------------------------------
+
+void supervisor::commit(const std::shared_ptr<candidate>& c) {
+    auto old = current_;
+    for (auto& s : shards_) {
+        s->run_and_wait([&] {
+            for (auto& i : c->fresh)
+                if (auto r = i->instance->attach(s->index()); !r)
+                    log::error("plugin instance refused a shard", {{"instance", i->options.name}, {"shard", s->index()}, {"error", r.error().message()}});
+            s->set_audit(c->audit, c->settings.audit.fail_closed);
+            s->use(c->flow);
+        });
+    }
+    current_ = c;
+    if (!old) {
+        if (auto r = open_clusters(*c); !r) return fail_start(r.error());
+    }
+    {
+        const std::lock_guard lock(status_mutex_);
+        ++status_.config_generation;
+        status_.config_loaded_unix_s = clock_.wall_s();
+    }
+    refresh_views();
+    refresh_health();
+    if (!old) return;
+    log::set_level(level_of(c->settings.log.level));
+    std::weak_ptr<const flow::flow_config> last_user = old->flow;
+    for (auto& [name, cluster] : old->clusters)
+        if (auto it = c->clusters.find(name); it == c->clusters.end() || it->second != cluster) retire_cluster(cluster);
+    for (auto& [key, i] : old->instances)
+        if (auto it = c->instances.find(key); it == c->instances.end() || it->second != i) retire_instance(i, last_user);
+    old->flow.reset();
+    c->fresh.clear();
+    c->fresh_clusters.clear();
+}
+
+void supervisor::retire_cluster(std::shared_ptr<running_cluster> cluster) {
+    for (std::size_t i = 0; i < cluster->groups.size(); ++i) {
+        auto& s = *shards_[i];
+        const auto group = cluster->groups[i];
+        s.post([this, &s, group] {
+            s.stop_receiving(group, 2 * second, [this, &s, group] {
+                // Replies to what is still being worked on leave by these links.
+                asio::post(control_, [this, &s, group] {
+                    after(3 * second, [&s, group] { s.post([&s, group] { s.close_links(group, second, [] {}); }); });
+                });
+            });
+        });
+    }
+    if (cluster->system) cluster->system->close(second, [keep = cluster->system] {});
+}
+
+void supervisor::retire_instance(std::shared_ptr<running_instance> instance, std::weak_ptr<const flow::flow_config> last_user) {
+    // Requests that began under the old configuration may still call it; they hold that configuration.
+    if (!last_user.expired()) return after(100'000'000, [this, instance, last_user] { retire_instance(instance, last_user); });
+    end_instance(instance, [] {});
+}
+
+void supervisor::end_instance(std::shared_ptr<running_instance> r, std::function<void()> done) {
+    auto i = r->instance;
+    if (!i) return done();
+    r->instance.reset();
+    i->drain(clock_.mono_ns() + 5 * second, [this, i, done](result<void>) {
+        for (auto& s : shards_) s->run_and_wait([&] { i->detach(s->index()); });
+        i->stop(clock_.mono_ns() + 5 * second, [i, done](result<void>) { done(); });
+    });
+}
+
+// ---- signals, reload, stop ------------------------------------------------------------------------------
+
+void supervisor::await_signals() {
+    signals_.async_wait([this](const boost::system::error_code& ec, int signal) {
+        if (ec) return;
+        if (signal == SIGHUP) {
+            reload("SIGHUP");
+        } else if (draining_) {
+            log::warn("second signal: ending at once");
+            std::_Exit(1);
+        } else {
+            log::info("draining", {{"signal", signal}});
+            drain();
+        }
+        await_signals();
+    });
+}
+
+void supervisor::reload(const std::string& who) {
+    if (draining_ || stopped_ || !current_) return;
+    if (reloading_) {
+        reload_again_ = true;
+        return;
+    }
+    reloading_ = true;
+    auto finish = [this](std::string failed) {
+        reloading_ = false;
+        {
+            const std::lock_guard lock(status_mutex_);
+            (failed.empty() ? status_.reloads_ok : status_.reloads_failed) += 1;
+            status_.last_reload_error = failed;
+        }
+        if (failed.empty()) log::info("configuration reloaded");
+        else log::error("reload failed; the old configuration stays in use", {{"reason", failed}});
+        publish_status();
+        if (reload_again_) {
+            reload_again_ = false;
+            reload("queued request");
+        }
+    };
+    log::info("reloading", {{"asked_by", who}, {"config", config_path_}});
+    auto loaded = load_config(config_path_);
+    std::string errors;
+    for (const auto& f : loaded.findings) {
+        if (f.level == finding::severity::error) errors += (errors.empty() ? "" : "; ") + f.message();
+        else log::warn("configuration", {{"finding", f.message()}});
+    }
+    if (!loaded.value) return finish(errors.empty() ? "configuration is not usable" : errors);
+    if (loaded.value->shards != 0 && loaded.value->shards != shards_.size())
+        log::warn("shards: takes effect at the next start", {{"running", shards_.size()}, {"configured", loaded.value->shards}});
+    const auto admin = loaded.value->admin;
+    prepare(std::move(*loaded.value), [this, finish, admin](result<std::shared_ptr<candidate>> made) {
+        if (!made) return finish(made.error().message());
+        if (draining_) {
+            abandon(*made);
+            return finish("the daemon is shutting down");
+        }
+        commit(*made);
+        if (admin.listen != admin_options_.listen) log::warn("admin.listen: takes effect at the next start");
+        finish({});
+    });
+}
+
+void supervisor::drain() {
+    draining_ = true;
+    publish_status();
+    if (!current_) return finish_stop();
+    const auto limit = current_->settings.drain_limit_ns;
+    auto left = std::make_shared<std::size_t>(1);
+    auto one_less = [this, left] {
+        if (--*left == 0) finish_stop();
+    };
+    for (auto& [name, cluster] : current_->clusters) {
+        for (std::size_t i = 0; i < cluster->groups.size(); ++i) {
+            ++*left;
+            auto& s = *shards_[i];
+            s.post([this, &s, group = cluster->groups[i], limit, one_less] {
+                s.stop_receiving(group, limit / 2, [this, &s, group, limit, one_less] {
+                    s.when_idle(limit / 2, [this, &s, group, one_less] {
+                        s.close_links(group, second, [this, one_less] { asio::post(control_, one_less); });
+                    });
+                });
+            });
+        }
+        if (cluster->system) {
+            ++*left;
+            cluster->system->close(second, [this, one_less] { asio::post(control_, one_less); });
+        }
+    }
+    one_less();
+}
+
+void supervisor::finish_stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    auto left = std::make_shared<std::size_t>(1);
+    auto one_less = [this, left] {
+        if (--*left != 0) return;
+        boost::system::error_code ignored;
+        signals_.cancel(ignored);
+        tick_timer_.cancel();
+        if (current_ && current_->audit) current_->audit->flush();
+        if (exit_code_ == 0) log::info("callgate stopped");
+        control_.stop();
+    };
+    if (current_) {
+        for (auto& [key, i] : current_->instances) {
+            ++*left;
+            end_instance(i, one_less);
+        }
+    }
+    one_less();
+}
+
+// ---- housekeeping ---------------------------------------------------------------------------------------
+
+void supervisor::after(std::int64_t ns, std::function<void()> fn) {
+    auto t = std::make_shared<asio::steady_timer>(control_, std::chrono::nanoseconds(ns));
+    t->async_wait([t, fn = std::move(fn)](const boost::system::error_code& ec) {
+        if (!ec) fn();
+    });
+}
+
+void supervisor::tick() {
+    tick_timer_.expires_after(std::chrono::seconds(1));
+    tick_timer_.async_wait([this](const boost::system::error_code& ec) {
+        if (ec || stopped_) return;
+        refresh_views();
+        if (++ticks_ % 5 == 0) refresh_health();
+        publish_status();
+        tick();
+    });
+}
+
+void supervisor::refresh_views() {
+    if (!current_) return;
+    for (auto& [name, cluster] : current_->clusters) {
+        auto v = std::make_shared<cluster_view>();
+        v->can_kick = cluster->system && cluster->system->connected();
+        const auto& callout = current_->settings.callout;
+        if (callout.servers == server_pinning::list) {
+            v->pinned.insert(callout.server_list.begin(), callout.server_list.end());
+        } else {
+            if (cluster->system)
+                for (const auto& s : cluster->system->servers()) v->pinned.insert(s.id);
+            // The server at the other end of our own link is who the URL and TLS say it is.
+            for (const auto& s : shards_)
+                for (const auto& l : s->links())
+                    if (l.cluster == name && l.status.connected) v->pinned.insert(l.status.server_id);
+        }
+        if (cluster->view && cluster->view->can_kick == v->can_kick && cluster->view->pinned == v->pinned) continue;
+        cluster->view = v;
+        for (auto& s : shards_) s->post([&s = *s, name = name, v] { s.set_cluster_view(name, v); });
+    }
+}
+
+void supervisor::refresh_health() {
+    if (!current_) return;
+    for (auto& [key, i] : current_->instances) {
+        if (!i->instance) continue;
+        i->instance->health(clock_.mono_ns() + 2 * second, [this, key = key](host::health_report h) {
+            const std::lock_guard lock(status_mutex_);
+            for (auto& r : status_.instances)
+                if ((r.kind == "backend" ? "backend/" : "keys/") + r.name == key) {
+                    r.state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
+                    r.text = h.text;
+                }
+        });
+    }
+}
+
+void supervisor::publish_status() {
+    std::vector<instance_report> instances;
+    std::vector<cluster_report> clusters;
+    if (current_) {
+        for (const auto& [key, i] : current_->instances) {
+            instance_report r;
+            r.name = i->options.name;
+            r.kind = i->is_backend ? "backend" : "keys";
+            r.plugin = i->options.plugin;
+            if (i->instance) {
+                const auto c = i->instance->counters();
+                r.started = c.started;
+                r.completed = c.completed;
+                r.failed = c.failed;
+                r.refused = c.refused;
+                r.overdue = c.overdue;
+                r.faults = c.faults;
+                r.in_flight = c.in_flight;
+                r.breaker_open = c.breaker_open;
+            }
+            instances.push_back(std::move(r));
+        }
+        for (const auto& [name, c] : current_->clusters) {
+            cluster_report r;
+            r.name = name;
+            r.system_link = c->system != nullptr;
+            r.system_connected = c->system && c->system->connected();
+            r.servers_known = c->view ? c->view->pinned.size() : 0;
+            r.kicks_sent = c->kicks_sent;
+            r.kicks_failed = c->kicks_failed;
+            clusters.push_back(std::move(r));
+        }
+    }
+    const std::lock_guard lock(status_mutex_);
+    for (auto& n : instances)
+        for (const auto& o : status_.instances)
+            if (o.kind == n.kind && o.name == n.name) {
+                n.state = o.state;
+                n.text = o.text;
+            }
+    status_.instances = std::move(instances);
+    status_.clusters = std::move(clusters);
+    status_.draining = draining_;
+    status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
+    status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+}
+
+status supervisor::collect_status() const {
+    status s;
+    {
+        const std::lock_guard lock(status_mutex_);
+        s = status_;
+    }
+    for (const auto& shard : shards_) {
+        s.shards.push_back(&shard->metrics());
+        auto l = shard->links();
+        s.links.insert(s.links.end(), l.begin(), l.end());
+    }
+    return s;
+}
+
+void supervisor::kick(const std::string& cluster, std::string server_id, std::uint64_t cid) {
+    if (!current_) return;
+    const auto it = current_->clusters.find(cluster);
+    if (it == current_->clusters.end() || !it->second->system) return;
+    auto c = it->second;
+    c->system->kick(server_id, cid, [c, server_id, cid](std::string_view outcome) {
+        if (outcome.empty()) {
+            ++c->kicks_sent;
+            return;
+        }
+        ++c->kicks_failed;
+        log::debug("kick failed", {{"server", server_id}, {"cid", cid}, {"reason", outcome}});
+    });
+}
+
+admin_response supervisor::answer(const admin_request& r) {
+    const bool reading = r.method == "GET" || r.method == "HEAD";
+    if (r.path == "/reload") {
+        if (!r.local_socket) return {403, "text/plain; charset=utf-8", "reload is taken on the Unix socket only\n"};
+        if (r.method != "POST") return {405, "text/plain; charset=utf-8", "POST\n"};
+        asio::post(control_, [this] { reload("admin socket"); });
+        return {202, "text/plain; charset=utf-8", "reload begun; its outcome is in /health and the log\n"};
+    }
+    if (!reading) return {405, "text/plain; charset=utf-8", "GET\n"};
+    if (r.path == "/livez") return {200, "text/plain; charset=utf-8", "ok\n"};
+    if (r.path == "/readyz") {
+        std::string why;
+        const auto s = collect_status();
+        if (s.config_generation == 0) return {503, "text/plain; charset=utf-8", "starting\n"};
+        return s.ready(&why) ? admin_response{200, "text/plain; charset=utf-8", "ok\n"}
+                             : admin_response{503, "text/plain; charset=utf-8", why + "\n"};
+    }
+    if (r.path == "/health") {
+        const auto s = collect_status();
+        return {s.config_generation != 0 && s.ready() ? 200u : 503u, "application/json", render_health(s)};
+    }
+    if (r.path == "/metrics") return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
+    return {404, "text/plain; charset=utf-8", "/livez /readyz /health /metrics\n"};
+}
+
+}  // namespace callgate::runtime

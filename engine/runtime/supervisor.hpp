@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "engine/base/clock.hpp"
+#include "engine/host/plugin_host.hpp"
+#include "engine/net/system_client.hpp"
+#include "engine/runtime/admin_server.hpp"
+#include "engine/runtime/assembly.hpp"
+#include "engine/runtime/config.hpp"
+#include "engine/runtime/shard.hpp"
+#include "engine/runtime/status.hpp"
+
+namespace callgate::runtime {
+
+/// Starts, reloads and stops everything. All of it runs on the control thread (the one that calls run);
+/// only collect_status and the two requests at the end are [any].
+class supervisor {
+  public:
+    explicit supervisor(std::string config_path);
+    ~supervisor();
+    supervisor(const supervisor&) = delete;
+    supervisor& operator=(const supervisor&) = delete;
+
+    /// Blocks until the daemon has stopped. Exit code of the process.
+    int run();
+
+    /// [any]
+    [[nodiscard]] status collect_status() const;
+
+  private:
+    using instance_ptr = std::shared_ptr<host::instance>;
+    using done_fn = std::function<void(result<void>)>;
+
+    /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
+    struct running_instance {
+        instance_options options;
+        bool is_backend = false;
+        instance_ptr instance;
+        std::map<std::string, provider_key> keys;  // of a key provider
+    };
+    /// The links of one cluster on every shard, and its system client.
+    struct running_cluster {
+        nats_options options;
+        std::string fingerprint;
+        std::vector<std::uint32_t> groups;  // by shard
+        std::shared_ptr<net::system_client> system;
+        std::shared_ptr<const cluster_view> view;
+        std::uint64_t kicks_sent = 0, kicks_failed = 0;
+    };
+    /// A configuration that is complete but not in use yet.
+    struct candidate {
+        config settings;
+        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME"
+        std::vector<std::shared_ptr<running_instance>> fresh;
+        std::map<std::string, std::shared_ptr<running_cluster>> clusters;
+        std::vector<std::shared_ptr<running_cluster>> fresh_clusters;
+        std::shared_ptr<const flow::flow_config> flow;
+        std::shared_ptr<observe::audit_writer> audit;
+    };
+
+    void begin();
+    void prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done);
+    result<void> make_instances(candidate& c);
+    void start_instances(std::shared_ptr<candidate> c, done_fn done);
+    void load_keys(std::shared_ptr<candidate> c, done_fn done);
+    result<void> assemble_flow(candidate& c);
+    result<void> open_clusters(candidate& c);
+    void wait_for_clusters(std::shared_ptr<candidate> c, std::int64_t until_ns, done_fn done);
+    void abandon(const std::shared_ptr<candidate>& c);
+    void commit(const std::shared_ptr<candidate>& c);
+    void retire_cluster(std::shared_ptr<running_cluster> cluster);
+    void retire_instance(std::shared_ptr<running_instance> instance, std::weak_ptr<const flow::flow_config> last_user);
+    void end_instance(std::shared_ptr<running_instance> instance, std::function<void()> done);
+    void await_signals();
+    void reload(const std::string& who);
+    void drain();
+    void finish_stop();
+    void tick();
+    void refresh_views();
+    void refresh_health();
+    void publish_status();
+    void kick(const std::string& cluster, std::string server_id, std::uint64_t cid);
+    void after(std::int64_t ns, std::function<void()> fn);
+    void fail_start(const error& e);
+    admin_response answer(const admin_request& r);
+    result<void> open_admin(const admin_options& options);
+
+    const std::string config_path_;
+    system_clock_source clock_;
+    boost::asio::io_context control_{1};
+    boost::asio::signal_set signals_;
+    boost::asio::steady_timer tick_timer_;
+    std::vector<std::unique_ptr<shard>> shards_;
+    std::unique_ptr<host::plugin_host> host_;
+    std::unique_ptr<admin_server> admin_;
+    admin_options admin_options_;
+    std::shared_ptr<candidate> current_;
+    bool reloading_ = false, reload_again_ = false, draining_ = false, stopped_ = false;
+    int exit_code_ = 0;
+    std::uint64_t ticks_ = 0;
+
+    mutable std::mutex status_mutex_;
+    status status_;
+};
+
+/// What makes two entries of `nats:` the same links.
+[[nodiscard]] std::string fingerprint(const nats_options& n, const callout_options& c);
+
+}  // namespace callgate::runtime
