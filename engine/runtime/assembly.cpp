@@ -76,6 +76,9 @@ result<std::shared_ptr<const flow::flow_config>> assemble(const config& c, const
     out->max_request_bytes = co.max_request_bytes;
     out->silent_deny = co.silent_deny;
 
+    out->forbidden_placements = {co.account, "$SYS"};
+    if (!co.system_account.empty()) out->forbidden_placements.push_back(co.system_account);
+
     for (const auto& a : c.accounts) {
         const auto where = "accounts." + a.name;
         const auto& identity = out->operator_mode ? a.key : a.name;
