@@ -42,10 +42,15 @@ struct link_options {
     credentials login;
     std::optional<tls_options> tls;  ///< set, or any tls:// URL: TLS is required
     std::vector<subscription_request> subscriptions;
-    std::int64_t reconnect_wait_ns = 100'000'000;      ///< first wait, doubles with jitter
+    /// Every URL is tried once without waiting, then this is waited, doubling with jitter. A port where nobody
+    /// listens is tried again after at most half a second.
+    std::int64_t reconnect_wait_ns = 100'000'000;
     std::int64_t reconnect_wait_max_ns = 2'000'000'000;
+    std::int64_t connect_timeout_ns = 5'000'000'000;  ///< whole attempt at one URL
+    std::int64_t ping_interval_ns = 10'000'000'000;   ///< 0 = no PING of ours
+    std::int64_t ping_limit_ns = 10'000'000'000;      ///< no PONG for so long: the connection is dropped
     std::size_t max_pending_out = 8u << 20;             ///< bytes; publish() fails above
-    std::size_t max_payload_in = 2u << 20;
+    std::size_t max_payload_in = 2u << 20;              ///< bytes; larger messages are dropped and logged
 };
 
 /// What came in. The views point into memory that `owner` keeps; moving the message keeps them valid.
