@@ -60,13 +60,13 @@ class auth_backend : public instance {
     virtual void authenticate(shard_state* state, op_handle&& op, const request_view& request) = 0;
 
   protected:
-    explicit auth_backend(host_ref host) noexcept : instance(host, kind, &table) {}
+    explicit auth_backend(host_ref host) noexcept : instance(host, kind, &c_table_) {}
 
   private:
-    static const cg_auth_backend_api table;
+    static const cg_auth_backend_api c_table_;
 };
 
-inline const cg_auth_backend_api auth_backend::table = {
+inline const cg_auth_backend_api auth_backend::c_table_ = {
     .struct_size = sizeof(cg_auth_backend_api),
     .reserved = 0,
     .authenticate = [](cg_instance* i, void* state, cg_op op, const cg_auth_request* request) noexcept {

@@ -132,7 +132,7 @@ struct http_request {
     std::chrono::nanoseconds timeout{0};  ///< whole exchange; 0 = 10 s
     std::uint64_t max_body_bytes = 0;     ///< 0 = 1 MiB
     std::uint32_t flags = 0;              ///< CG_HTTP_*
-    std::string ca_file;                  ///< PEM; empty = the system's
+    std::string ca_file{};                 ///< PEM; empty = the system's
 };
 
 /// Valid during the callback it is passed to.

@@ -38,14 +38,14 @@ class key_provider : public instance {
 
   protected:
     key_provider(host_ref host, std::uint32_t max_batch, std::uint32_t max_in_flight) noexcept
-        : instance(host, kind, &table), limits_{sizeof(cg_key_limits), max_batch, max_in_flight, 0} {}
+        : instance(host, kind, &c_table_), limits_{sizeof(cg_key_limits), max_batch, max_in_flight, 0} {}
 
   private:
-    static const cg_key_provider_api table;
+    static const cg_key_provider_api c_table_;
     cg_key_limits limits_;
 };
 
-inline const cg_key_provider_api key_provider::table = {
+inline const cg_key_provider_api key_provider::c_table_ = {
     .struct_size = sizeof(cg_key_provider_api),
     .reserved = 0,
     .limits = [](cg_instance* i) noexcept -> const cg_key_limits* { return &static_cast<key_provider&>(of(i)).limits_; },

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/auth_static/auth_static.hpp"
+
+#include <callgate/crypto/base64url.hpp>
+#include <callgate/nats/nkey.hpp>
+#include <callgate/sdk/config.hpp>
+
+namespace callgate::auth_static {
+namespace {
+
+using namespace std::chrono_literals;
+
+hash_options read_hash(const sdk::config_view& c) {
+    c.only({"threads", "queue", "per_user", "per_host", "max_wait", "priority"});
+    hash_options h;
+    h.threads = static_cast<std::size_t>(c.integer_or("threads", 1, 1, 16));
+    h.queue = static_cast<std::size_t>(c.integer_or("queue", 256, 1, 65536));
+    h.per_user = static_cast<std::size_t>(c.integer_or("per_user", 4, 1, 65536));
+    h.per_host = static_cast<std::size_t>(c.integer_or("per_host", 64, 1, 65536));
+    h.max_wait = c.duration_or("max_wait", 1s, 10ms, 1min);
+    const auto p = c.string_or("priority", "idle");
+    if (p == "low")
+        h.sched = priority::low;
+    else if (p == "normal")
+        h.sched = priority::normal;
+    else if (p != "idle")
+        c.at("priority").fail("must be idle, low or normal");
+    return h;
+}
+
+/// A compact JWS or JWE belongs to another backend of the chain, not to a table of opaque tokens.
+bool looks_like_jose(std::string_view text) { return text.starts_with("eyJ") && text.find('.') != std::string_view::npos; }
+
+/// protocol.md 3.5: base64url without padding; standard base64 is tolerated.
+bool decode_signature(std::string_view text, std::array<std::uint8_t, 64>& out) {
+    if (text.size() == 88 && text.ends_with("==")) text.remove_suffix(2);
+    if (text.size() != 86) return false;
+    std::array<char, 86> url{};
+    std::transform(text.begin(), text.end(), url.begin(), [](char c) { return c == '+' ? '-' : c == '/' ? '_' : c; });
+    std::array<std::uint8_t, 66> bytes{};
+    const auto n = crypto::base64url::decode({url.data(), url.size()}, bytes.data());
+    if (!n || *n != out.size()) return false;
+    std::copy_n(bytes.begin(), out.size(), out.begin());
+    return true;
+}
+
+/// What the request asks this backend to judge.
+struct credentials {
+    bool nkey = false;
+    std::string_view token;
+    std::string_view password;  // with request.user()
+};
+
+credentials find_credentials(const sdk::request_view& r) {
+    credentials c;
+    switch (r.credential_source()) {
+        case CG_CREDENTIAL_NKEY: c.nkey = true; break;
+        case CG_CREDENTIAL_PASS:
+            c.token = r.credential();
+            if (!r.user().empty()) c.password = r.credential();
+            break;
+        case CG_CREDENTIAL_AUTH_TOKEN:
+            c.token = r.credential();
+            // MQTT clients arrive with their password in both fields (protocol.md 3.5).
+            if (!r.user().empty() && r.pass() == r.credential()) c.password = r.credential();
+            break;
+        case CG_CREDENTIAL_USER: c.token = r.credential(); break;
+        case CG_CREDENTIAL_JWT: break;
+        default:
+            c.nkey = !r.nkey().empty() && !r.sig().empty();
+            c.token = r.auth_token().empty() && r.user().empty() ? r.pass() : r.auth_token();
+            if (!r.user().empty()) c.password = r.pass();
+    }
+    if (looks_like_jose(c.password)) c.password = {};
+    return c;
+}
+
+}  // namespace
+
+std::unique_ptr<sdk::auth_backend> backend::create(sdk::host_ref host, const sdk::create_args& args) {
+    const auto c = sdk::config_view::parse(args.config_json);
+    c.only({"file", "reload_interval", "hash"});
+    options o;
+    if (c.at("file").string().empty()) c.at("file").fail("the path is empty");
+    o.file = args.resolve(c.at("file").string());
+    o.reload_interval = c.duration_or("reload_interval", 1s, 0s, 1h);
+    if (o.reload_interval > 0s && o.reload_interval < 100ms) c.at("reload_interval").fail("must be 0 or from 100ms to 1h");
+    if (c.has("hash")) o.hash = read_hash(c.at("hash"));
+    return std::make_unique<backend>(host, std::move(o));
+}
+
+backend::backend(sdk::host_ref host, options o)
+    : auth_backend(host),
+      options_(std::move(o)),
+      table_(host),
+      timer_(host),
+      pool_(host, options_.hash, [this](hash_job& job, bool matches) {
+          if (matches && job.entry)
+              admit(job.op, *job.entry, "password", "password");
+          else
+              sdk::reply_builder{}.deny("bad_credentials", "wrong user name or password").explain("password", "no match").send(job.op);
+      }) {}
+
+void backend::start(sdk::op_handle&& op) {
+    crypto::init();
+    load();
+    pool_.start();
+    if (options_.reload_interval > 0s) timer_.arm(options_.reload_interval, [this] { poll(); });
+    op.succeed();
+}
+
+void backend::drain(sdk::op_handle&& op) { pool_.drain(std::move(op)); }
+
+void backend::stop(sdk::op_handle&& op) {
+    timer_.cancel();
+    pool_.stop();
+    op.succeed();
+}
+
+void backend::load() {
+    auto users = load_users(options_.file);
+    loaded_ = seen_ = users.stamp;
+    if (!users.warning.empty()) host().log(sdk::log_level::warn, users.warning, {{"file", options_.file}});
+    host().log(sdk::log_level::info, "users file loaded", {{"file", options_.file}, {"users", std::to_string(users.table->size())}});
+    table_.publish(std::move(users.table));
+}
+
+void backend::poll() {
+    timer_.arm(options_.reload_interval, [this] { poll(); });
+    const auto now = stamp_of(options_.file);
+    // A file still being written looks different from one look to the next; half of it may be valid YAML.
+    const bool settled = now == seen_;
+    seen_ = now;
+    if (!settled || now == loaded_) return;
+    std::string fault;
+    try {
+        if (!now) throw sdk::status_error(CG_E_NOT_FOUND, "the users file is gone", options_.file);
+        load();
+    } catch (const sdk::status_error& e) {
+        fault = (e.where().empty() ? options_.file : e.where()) + ": " + e.what();
+    }
+    if (!fault.empty()) {
+        if (fault != fault_) host().log(sdk::log_level::error, "users file not taken; the users before the change stay", {{"reason", fault}});
+        // Not tried again before the file changes once more, unless reading itself was disturbed.
+        loaded_ = now;
+    } else if (!fault_.empty()) {
+        host().log(sdk::log_level::info, "users file is good again", {{"file", options_.file}});
+    }
+    fault_ = fault;
+}
+
+sdk::health backend::current_health() {
+    if (fault_.empty()) return {};
+    return {CG_HEALTH_DEGRADED, "serving the users from before the last change: " + fault_};
+}
+
+void backend::cancel(cg_op op, std::int32_t) { pool_.cancel(op); }
+
+void backend::admit(sdk::op_handle& op, const user_entry& entry, std::string_view credential_id, std::string_view how) const {
+    sdk::reply_builder{}
+        .allow(entry.user)
+        .issuer(host().instance_name())
+        .attributes_json(entry.attributes_json)
+        .credential_id(credential_id)
+        .explain(how, "match")
+        .send(op);
+}
+
+void backend::judge_nkey(const user_table& table, sdk::op_handle& op, const sdk::request_view& r) const {
+    sdk::reply_builder reply;
+    std::array<std::uint8_t, 64> signature{};
+    if (r.client_nonce().empty()) {
+        reply.deny("nkey_without_nonce", "the server sent no nonce to sign; it needs always_enable_nonce, nkeys or operators").send(op);
+    } else if (!nats::is_public(r.nkey(), nats::key_type::user) || !decode_signature(r.sig(), signature)) {
+        reply.deny("bad_credentials", "malformed nkey or signature").explain("nkey", "malformed").send(op);
+    } else {
+        const auto entry = table.by_nkey(r.nkey());
+        // Checked for unknown keys as well: the time must not tell which keys are known.
+        const bool good = static_cast<bool>(nats::verify(r.nkey(), r.client_nonce(), signature));
+        if (entry && good)
+            admit(op, *entry, r.nkey(), "nkey");
+        else
+            reply.deny("bad_credentials", "unknown nkey or wrong signature").explain("nkey", "no match").send(op);
+    }
+}
+
+void backend::authenticate(sdk::shard_state*, sdk::op_handle&& op, const sdk::request_view& r) {
+    const auto table = table_.read();
+    sdk::reply_builder reply;
+    if (!table) {
+        reply.unavailable("no_user_table").send(op);
+        return;
+    }
+    const auto found = find_credentials(r);
+    if (found.nkey && table->has_nkeys()) {
+        judge_nkey(*table, op, r);
+        return;
+    }
+    if (!found.token.empty() && table->has_tokens()) {
+        if (const auto entry = table->by_token(found.token)) {
+            admit(op, *entry, "token", "token");
+            return;
+        }
+    }
+    if (!found.password.empty() && table->has_passwords()) {
+        auto entry = table->by_user(r.user());
+        if (entry && !entry->password) entry = nullptr;
+        auto hash = entry ? *entry->password : table->unmatchable();
+        pool_.submit({std::move(op), r, found.password, std::move(hash), std::move(entry)});
+        return;
+    }
+    if (!found.token.empty() && table->has_tokens() && !looks_like_jose(found.token)) {
+        reply.deny("bad_credentials", "unknown token").explain("token", "no match").send(op);
+        return;
+    }
+    reply.abstain("no_static_credential", "the request carries no credential of a kind this users file has").send(op);
+}
+
+}  // namespace callgate::auth_static
