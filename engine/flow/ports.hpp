@@ -64,7 +64,7 @@ struct sign_job {
     };
     std::vector<item> items;
     cg_status status = CG_OK;  ///< of the whole batch
-    std::uint32_t provider = 0; ///< index of the key_port it went to
+    std::uint32_t provider = 0; ///< names the batcher's lane that sent it; comes back as it was
 };
 
 /// Receives completions. Always on the shard's thread; possibly inside the call that started the operation.

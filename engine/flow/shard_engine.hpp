@@ -38,6 +38,9 @@ struct flow_config {
     bool operator_mode = false;
     std::string callout_account;   ///< expected `sub` of requests in operator mode (A key); AUTH for issuer_account
     key_binding issuer;            ///< signs the response
+    /// Placements no grant may lead to, besides callout_account: callout and system account, as names (config
+    /// mode) or A keys (operator mode). Checked again before a JWT is built, whatever the policy said.
+    std::vector<std::string> forbidden_placements;
     std::string request_subject_key;  ///< expected `sub`: issuer public key (config mode) or AUTH key (operator mode)
     bool response_issuer_account = false;  ///< issuer is a signing key of AUTH: set issuer_account in the envelope
     std::vector<key_binding> xkeys;   ///< current first
