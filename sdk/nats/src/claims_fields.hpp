@@ -139,7 +139,7 @@ void fields(Io& io, trace_claim& v) {
 /// The object form of an account's signing key.
 template <class Io>
 void fields(Io& io, signing_key& v) {
-    std::string kind = "user_scope";
+    std::string kind = Io::reading ? "" : "user_scope";
     io.always_text("kind", kind);
     if (kind != "user_scope") io.fail(errc::bad_claims, "kind", "unknown scope kind " + quoted_text(kind));
     io.always_text("key", v.key);
@@ -162,8 +162,6 @@ inline void signing_keys(object_reader& io, std::vector<signing_key>& v) {
         auto& k = v.emplace_back();
         if (e.is_string()) return io.read_text(e, "signing_keys", k.key);
         k.scoped = true;
-        if (e.is_object() && e.get_object().value_unsafe().at_key("kind").error() != simdjson::SUCCESS)
-            io.fail(errc::bad_claims, "signing_keys", "scope without a kind");
         io.nested(e, "signing_keys", k);
     });
 }
