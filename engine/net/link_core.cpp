@@ -186,10 +186,6 @@ void link_core::on_server_error(const std::string& text) {
     report();
 }
 
-void link_core::on_written_out() {
-    if (closing_) finish_close();
-}
-
 void link_core::on_closed(const std::string& reason) {
     lose(drop_reason_.empty() ? reason : std::exchange(drop_reason_, {}));
 }
@@ -299,8 +295,15 @@ void link_core::close(std::int64_t limit_ns, std::function<void()> done) {
         dialling_->abort(0);  // on_dialled goes on
         return;
     }
+    if (!session_ || session_->closed()) return finish_close();
+    // Written is not received: closing a socket with something unread in it resets the connection, and the
+    // server then drops what it has not read. Its PONG says that it has.
+    session_->set_reading(true);
     flush();
-    if (!session_ || session_->closed() || session_->pending() == 0) finish_close();
+    worker_.run([self = shared_from_this(), s = session_, limit_ns] {
+        (void)s->round_trip(to_ms(limit_ns));
+        asio::post(self->loop_, [self, s] { self->finish_close(); });
+    });
 }
 
 void link_core::finish_close() {

@@ -39,7 +39,6 @@ class link_core final : public std::enable_shared_from_this<link_core>, private 
   private:
     void on_batch(std::span<inbound_message> batch) override;
     void on_server_error(const std::string& text) override;
-    void on_written_out() override;
     void on_closed(const std::string& reason) override;
 
     void attempt();

@@ -144,14 +144,12 @@ void session::arm_write() {
     descriptor_.async_wait(asio::posix::descriptor_base::wait_write,
                            [self = shared_from_this()](const boost::system::error_code& ec) {
                                self->write_armed_ = false;
-                               if (ec || self->closed_) return;
-                               self->write_out();
-                               if (self->pending_ == 0 && self->owner_) self->owner_->on_written_out();
+                               if (!ec && !self->closed_) self->write_out();
                            });
 }
 
 void session::arm_read() {
-    if (read_armed_ || !reading_ || closed_) return;
+    if (read_armed_ || !reading_ || closed_ || !descriptor_.is_open()) return;
     read_armed_ = true;
     descriptor_.async_wait(asio::posix::descriptor_base::wait_read,
                            [self = shared_from_this()](const boost::system::error_code& ec) {

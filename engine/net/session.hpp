@@ -23,8 +23,6 @@ class session_owner {
     virtual void on_batch(std::span<inbound_message> batch) = 0;
     /// -ERR that leaves the connection open (a permission violation).
     virtual void on_server_error(const std::string& text) = 0;
-    /// Nothing waits for the socket any more.
-    virtual void on_written_out() = 0;
     /// The connection is gone; nothing follows.
     virtual void on_closed(const std::string& reason) = 0;
 };
