@@ -24,21 +24,41 @@ std::vector<std::string> default_plugin_directories() {
     return out;
 }
 
+host::library_options plugin_libraries(const config& c) {
+    host::library_options o;
+    o.directories = c.plugins.directories.empty() ? default_plugin_directories() : c.plugins.directories;
+    o.sha256 = c.plugins.sha256;
+    return o;
+}
+
+host::instance_options host_options(const instance_options& o, const config& c) {
+    host::instance_options out;
+    out.name = o.name;
+    out.plugin = o.plugin;
+    out.type = o.type;
+    out.config_json = o.config_json;
+    out.base_dir = std::filesystem::path(c.file).parent_path().string();
+    // One backend that never answers must leave the rest of the slab to the others (review.md 3.6).
+    out.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : std::max(1u, c.admission.max_in_flight / 4);
+    out.timeout_ns = o.timeout_ns;
+    return out;
+}
+
 std::vector<finding> check(const std::string& config_path) {
     auto loaded = load_config(config_path);
     auto findings = std::move(loaded.findings);
     if (!loaded.value) return findings;
     const auto& c = *loaded.value;
-    // Plugins run on threads of the host; a control loop that never turns is enough to create instances,
-    // since create does no I/O.
+    // A control loop that never turns is enough to create instances, since create does no I/O.
     boost::asio::io_context control{1};
     system_clock_source clock;
-    host::host_options ho;
-    ho.directories = c.plugins.directories.empty() ? default_plugin_directories() : c.plugins.directories;
-    ho.sha256 = c.plugins.sha256;
-    host::plugin_host host(control, 1, [](std::uint32_t) {}, clock, std::move(ho));
+    host::plugin_host::options ho;
+    ho.libraries = plugin_libraries(c);
+    ho.wake = [](std::uint32_t) {};
+    host::plugin_host host(control, clock, std::move(ho));
     auto look = [&](const instance_options& o, bool backend) {
         const std::string section = backend ? "backends" : "keys";
+        const auto kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
         auto add = [&](std::string text) {
             finding f;
             f.file = c.file;
@@ -47,20 +67,15 @@ std::vector<finding> check(const std::string& config_path) {
             f.text = std::move(text);
             findings.push_back(std::move(f));
         };
-        host::instance_spec spec;
-        spec.kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
-        spec.name = o.name;
-        spec.plugin = o.plugin;
-        spec.type = o.type;
-        spec.config_json = o.config_json;
-        spec.base_dir = std::filesystem::path(c.file).parent_path().string();
-        auto schema = host.schema(spec);
-        if (!schema) return add(schema.error().message());
-        auto by_schema = check_against_schema(*schema, o, c.file, section);
+        auto factory = host.find_factory(kind, o.plugin, o.type);
+        if (!factory) return add(factory.error().message());
+        auto by_schema = check_against_schema(factory->config_schema, o, c.file, section);
         const bool refused = !by_schema.empty();
         findings.insert(findings.end(), by_schema.begin(), by_schema.end());
         if (refused) return;
-        if (auto made = host.make_instance(spec); !made) add(made.error().message());
+        auto made = host.make_instance(kind, host_options(o, c));
+        if (!made) return add(made.error().message());
+        if (auto gone = (*made)->destroy(); !gone) add(gone.error().message());
     };
     for (const auto& k : c.keys) look(k, false);
     for (const auto& b : c.backends) look(b, true);

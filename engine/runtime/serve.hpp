@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/host/plugin_host.hpp"
 #include "engine/runtime/config.hpp"
 
 namespace callgate::runtime {
@@ -18,5 +19,9 @@ int serve(const std::string& config_path);
 /// Directories to look for plugins in when the configuration names none: beside the executable, in a build
 /// tree and as installed.
 [[nodiscard]] std::vector<std::string> default_plugin_directories();
+
+/// How the plugin host is told of a configuration.
+[[nodiscard]] host::library_options plugin_libraries(const config& c);
+[[nodiscard]] host::instance_options host_options(const instance_options& o, const config& c);
 
 }  // namespace callgate::runtime

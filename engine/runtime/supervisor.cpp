@@ -7,7 +7,6 @@
 #include <boost/asio/post.hpp>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <thread>
 
 #include "engine/base/log.hpp"
@@ -116,18 +115,19 @@ void supervisor::begin() {
     for (std::uint32_t i = 0; i < count; ++i) {
         shard::hooks h;
         h.drain_completions = [this](std::uint32_t s) { host_->drain(s); };
-        h.expire_operations = [this](std::uint32_t s) { host_->expire(s); };
-        h.next_operation_deadline = [this](std::uint32_t s) { return host_->next_deadline_ns(s); };
+        h.expire_operations = [this](std::uint32_t s) { host_->expire(s, clock_.mono_ns()); };
+        h.next_operation_deadline = [this](std::uint32_t s) { return host_->next_deadline(s); };
         h.link_changed = [this] { asio::post(control_, [this] { refresh_views(); publish_status(); }); };
         h.kick = [this](const std::string& cluster, std::string server, std::uint64_t cid) {
             asio::post(control_, [this, cluster, server = std::move(server), cid] { kick(cluster, server, cid); });
         };
         shards_.push_back(std::make_unique<shard>(i, clock_, std::move(h)));
     }
-    host::host_options ho;
-    ho.directories = c.plugins.directories.empty() ? default_plugin_directories() : c.plugins.directories;
-    ho.sha256 = c.plugins.sha256;
-    host_ = std::make_unique<host::plugin_host>(control_, count, [this](std::uint32_t s) { shards_[s]->wake(); }, clock_, std::move(ho));
+    host::plugin_host::options ho;
+    ho.shards = count;
+    ho.libraries = plugin_libraries(c);
+    ho.wake = [this](std::uint32_t s) { shards_[s]->wake(); };
+    host_ = std::make_unique<host::plugin_host>(control_, clock_, std::move(ho));
     for (auto& s : shards_) s->start();
     if (auto r = open_admin(c.admin); !r) return fail_start(r.error());
     await_signals();
@@ -173,23 +173,20 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
     if (auto r = make_instances(*c); !r) return fail(r.error());
     start_instances(c, [this, c, done, fail](result<void> started) {
         if (!started) return fail(started.error());
-        load_keys(c, [this, c, done, fail](result<void> loaded) {
-            if (!loaded) return fail(loaded.error());
-            if (auto r = assemble_flow(*c); !r) return fail(r.error());
-            if (!current_) return done(c);
-            // A reload must not lose what works: new links have to be up before the old ones go. At the
-            // first start there is nothing to lose, and links never give up.
-            if (auto r = open_clusters(*c); !r) return fail(r.error());
-            wait_for_clusters(c, clock_.mono_ns() + connect_limit_ns, [c, done, fail](result<void> up) {
-                if (!up) return fail(up.error());
-                done(c);
-            });
+        if (auto r = assemble_flow(*c); !r) return fail(r.error());
+        if (!current_) return done(c);
+        // A reload must not lose what works: new links have to be up before the old ones go. At the first
+        // start there is nothing to lose, and links never give up.
+        if (auto r = open_clusters(*c); !r) return fail(r.error());
+        wait_for_clusters(c, clock_.mono_ns() + connect_limit_ns, [c, done, fail](result<void> up) {
+            if (!up) return fail(up.error());
+            done(c);
         });
     });
 }
 
 result<void> supervisor::make_instances(candidate& c) {
-    const auto base_dir = std::filesystem::path(c.settings.file).parent_path().string();
+    host_->configure(plugin_libraries(c.settings));
     auto make = [&](const instance_options& o, bool backend) -> result<void> {
         const auto key = (backend ? "backend/" : "keys/") + o.name;
         if (current_) {
@@ -198,22 +195,14 @@ result<void> supervisor::make_instances(candidate& c) {
                 return {};
             }
         }
-        host::instance_spec spec;
-        spec.kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
-        spec.name = o.name;
-        spec.plugin = o.plugin;
-        spec.type = o.type;
-        spec.config_json = o.config_json;
-        spec.base_dir = base_dir;
-        spec.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : std::max(1u, c.settings.admission.max_in_flight / 4);
-        spec.timeout_ns = o.timeout_ns;
         const auto section = std::string(backend ? "backends" : "keys");
         const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + section + "." + o.name;
-        auto schema = host_->schema(spec);
-        if (!schema) return make_error(schema.error().code, schema.error().message(), where);
-        for (const auto& f : check_against_schema(*schema, o, c.settings.file, section))
+        const auto kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
+        auto factory = host_->find_factory(kind, o.plugin, o.type);
+        if (!factory) return make_error(factory.error().code, factory.error().message(), where);
+        for (const auto& f : check_against_schema(factory->config_schema, o, c.settings.file, section))
             if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
-        auto made = host_->make_instance(spec);
+        auto made = host_->make_instance(kind, host_options(o, c.settings));
         if (!made) return make_error(made.error().code, made.error().message(), where);
         auto r = std::make_shared<running_instance>();
         r->options = o;
@@ -244,34 +233,8 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
     for (const auto& i : c->fresh) {
         ++p->left;
         const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name;
-        i->instance->start(clock_.mono_ns() + start_limit_ns, [p, one_less, where](result<void> r) {
+        i->instance->start(start_limit_ns, [p, one_less, where](result<void> r) {
             if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
-            one_less();
-        });
-    }
-    one_less();
-}
-
-void supervisor::load_keys(std::shared_ptr<candidate> c, done_fn done) {
-    struct progress {
-        std::size_t left = 1;
-        std::optional<error> failed;
-    };
-    auto p = std::make_shared<progress>();
-    auto one_less = [p, done] {
-        if (--p->left != 0) return;
-        if (p->failed) done(*p->failed);
-        else done({});
-    };
-    for (const auto& i : c->fresh) {
-        if (i->is_backend) continue;
-        ++p->left;
-        i->instance->list_keys(clock_.mono_ns() + start_limit_ns, [p, one_less, i](result<std::vector<host::key_description>> keys) {
-            if (!keys) {
-                if (!p->failed) p->failed = make_error(keys.error().code, keys.error().message(), "keys." + i->options.name);
-            } else {
-                for (const auto& k : *keys) i->keys[k.label] = provider_key{k.key, k.algorithm, k.nkey};
-            }
             one_less();
         });
     }
@@ -286,8 +249,8 @@ result<void> supervisor::assemble_flow(candidate& c) {
             backends[i->options.name] = i->instance->auth();
         } else {
             provider_view v;
-            v.port = i->instance->keys();
-            v.keys = i->keys;
+            v.port = i->instance->keys_port();
+            for (const auto& [label, k] : i->instance->keys()) v.keys[label] = provider_key{k.key, k.algorithm, k.nkey};
             v.in_tree = i->options.plugin == "key_file";
             providers[i->options.name] = std::move(v);
         }
@@ -429,10 +392,12 @@ void supervisor::end_instance(std::shared_ptr<running_instance> r, std::function
     auto i = r->instance;
     if (!i) return done();
     r->instance.reset();
-    i->drain(clock_.mono_ns() + 5 * second, [this, i, done](result<void>) {
-        for (auto& s : shards_) s->run_and_wait([&] { i->detach(s->index()); });
-        i->stop(clock_.mono_ns() + 5 * second, [i, done](result<void>) { done(); });
-    });
+    host_->retire(
+        i, 5 * second, [this](std::uint32_t s, std::function<void()> work) { shards_[s]->post(std::move(work)); },
+        [i, name = r->options.name, done](result<void> gone) {
+            if (!gone) log::warn("plugin instance did not end cleanly", {{"instance", name}, {"reason", gone.error().message()}});
+            done();
+        });
 }
 
 // ---- signals, reload, stop ------------------------------------------------------------------------------
@@ -595,7 +560,8 @@ void supervisor::refresh_health() {
     if (!current_) return;
     for (auto& [key, i] : current_->instances) {
         if (!i->instance) continue;
-        i->instance->health(clock_.mono_ns() + 2 * second, [this, key = key](host::health_report h) {
+        i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
+            const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
             const std::lock_guard lock(status_mutex_);
             for (auto& r : status_.instances)
                 if ((r.kind == "backend" ? "backend/" : "keys/") + r.name == key) {
@@ -616,15 +582,15 @@ void supervisor::publish_status() {
             r.kind = i->is_backend ? "backend" : "keys";
             r.plugin = i->options.plugin;
             if (i->instance) {
-                const auto c = i->instance->counters();
-                r.started = c.started;
-                r.completed = c.completed;
-                r.failed = c.failed;
-                r.refused = c.refused;
-                r.overdue = c.overdue;
-                r.faults = c.faults;
-                r.in_flight = c.in_flight;
-                r.breaker_open = c.breaker_open;
+                const auto& m = i->instance->metrics();
+                r.started = m.started;
+                r.completed = m.completed;
+                r.failed = m.failed;
+                r.refused = m.rejected;
+                r.overdue = m.overdue;
+                r.faults = m.faults;
+                r.in_flight = m.in_flight;
+                r.breaker_open = i->instance->breaker() == host::breaker_state::open;
             }
             instances.push_back(std::move(r));
         }

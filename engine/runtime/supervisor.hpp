@@ -45,7 +45,6 @@ class supervisor {
         instance_options options;
         bool is_backend = false;
         instance_ptr instance;
-        std::map<std::string, provider_key> keys;  // of a key provider
     };
     /// The links of one cluster on every shard, and its system client.
     struct running_cluster {
@@ -71,7 +70,6 @@ class supervisor {
     void prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done);
     result<void> make_instances(candidate& c);
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
-    void load_keys(std::shared_ptr<candidate> c, done_fn done);
     result<void> assemble_flow(candidate& c);
     result<void> open_clusters(candidate& c);
     void wait_for_clusters(std::shared_ptr<candidate> c, std::int64_t until_ns, done_fn done);
