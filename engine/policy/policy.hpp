@@ -46,6 +46,9 @@ struct grant {
     std::string role;     ///< scoped signing key; then the lists are empty
     std::string name;     ///< user JWT `name`: the identity, shown by CONNZ
     std::int64_t exp = 0; ///< unix seconds, always set
+    /// An empty allow list allows nothing: decide() and admit() then put ">" into the deny list (pub: unless
+    /// `resp` is set, which makes nats-server refuse the rest). All four empty without a role is left only
+    /// for a rule that says `default_permissions: true`.
     std::vector<std::string> pub_allow, pub_deny, sub_allow, sub_deny;
     std::optional<response_permission> resp;
     std::vector<std::string> tags;
@@ -53,7 +56,9 @@ struct grant {
 
 /// Reasons, stable: they are metric labels and audit values.
 ///   no_rule, rule_denies, account_unknown, account_forbidden, placeholder_missing, placeholder_unsafe,
-///   too_many_subjects, invalid_subject, credential_expired, role_unknown, unsafe_name, no_route
+///   too_many_subjects, invalid_subject, credential_expired, role_unknown, unsafe_name, no_route,
+///   claims_invalid (attributes are not one JSON object within bounds), role_permissions (a backend's grant
+///   has a role and permissions)
 struct decision {
     bool allow = false;
     std::string reason_id;  ///< "ok" when allowed

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+
+#include "engine/policy/document.hpp"
+
+namespace callgate::policy {
+
+void reporter::error(int line, std::string key, std::string text) const {
+    out_->push_back({finding::severity::error, file_, line, std::move(key), std::move(text)});
+}
+
+void reporter::warning(int line, std::string key, std::string text) const {
+    out_->push_back({finding::severity::warning, file_, line, std::move(key), std::move(text)});
+}
+
+std::size_t reporter::errors() const noexcept {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(*out_, [](const finding& f) { return f.level == finding::severity::error; }));
+}
+
+section::section(const reporter& to, const node& value, std::string path, const key_table& table)
+    : to_(&to), value_(&value), path_(std::move(path)), table_(&table) {
+    if (value.type == node::kind::null) return;
+    if (!value.is_mapping()) {
+        to.error(value.line, path_, fmt::format("must be a mapping with the keys {}, not {}", fmt::join(table.keys, ", "), value.shown()));
+        return;
+    }
+    for (const auto& m : value.members) {
+        if (std::ranges::find(table.keys, std::string_view(m.key)) != table.keys.end()) continue;
+        if (m.key == "<<") continue;  // reported when it was parsed
+        const auto near = nearest(m.key, table.keys);
+        node name;
+        name.type = node::kind::scalar;
+        name.text = m.key;
+        auto shown = name.shown();
+        shown = shown.substr(1, shown.size() - 2);
+        to.error(m.line, path_of(shown),
+                 near.empty() ? fmt::format("unknown key; known here: {}", fmt::join(table.keys, ", "))
+                              : fmt::format("unknown key; did you mean \"{}\"?", near));
+    }
+}
+
+const node* section::find(std::string_view key) const {
+    // A key that is read but not in the table would be refused for every user: a defect of ours.
+    assert(std::ranges::find(table_->keys, key) != table_->keys.end());
+    const node* n = value_->find(key);
+    return n;
+}
+
+const node* section::required(std::string_view key) const {
+    const node* n = find(key);
+    if (n == nullptr || n->type == node::kind::null) {
+        to_->error(n != nullptr ? n->line : value_->line, path_of(key), "is missing");
+        return nullptr;
+    }
+    return n;
+}
+
+std::string section::path_of(std::string_view key) const { return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key); }
+
+int section::line_of(std::string_view key) const {
+    for (const auto& m : value_->members) {
+        if (m.key == key) return m.line;
+    }
+    return value_->line;
+}
+
+const node* section::scalar(std::string_view key, std::string_view expected) const {
+    const node* n = find(key);
+    if (n == nullptr) return nullptr;
+    if (n->is_scalar() && !n->text.empty()) return n;
+    error(key, fmt::format("must be {}, not {}", expected, n->is_scalar() ? "an empty text" : n->shown()));
+    return nullptr;
+}
+
+bool section::text(std::string_view key, std::string& out) const {
+    const node* n = scalar(key, "a text");
+    if (n == nullptr) return false;
+    if (std::ranges::any_of(n->text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+        error(key, "contains a control character or line break");
+        return false;
+    }
+    out = n->text;
+    return true;
+}
+
+bool section::flag(std::string_view key, bool& out) const {
+    const node* n = scalar(key, "true or false");
+    if (n == nullptr) return false;
+    const auto v = n->as_bool();
+    if (!v) error(key, fmt::format("must be true or false, not {}", n->shown()));
+    if (v) out = *v;
+    return v.has_value();
+}
+
+bool section::read_integer(std::string_view key, std::int64_t& out, std::int64_t low, std::int64_t high) const {
+    const node* n = scalar(key, fmt::format("a whole number from {} to {}", low, high));
+    if (n == nullptr) return false;
+    const auto v = n->as_integer();
+    if (!v || *v < low || *v > high) {
+        error(key, fmt::format("must be a whole number from {} to {}, not {}", low, high, n->shown()));
+        return false;
+    }
+    out = *v;
+    return true;
+}
+
+bool section::fraction(std::string_view key, double& out, double low, double high) const {
+    const node* n = scalar(key, fmt::format("a number from {} to {}", low, high));
+    if (n == nullptr) return false;
+    double v = 0;
+    const char* end = n->text.data() + n->text.size();
+    const auto parsed = std::from_chars(n->text.data(), end, v);
+    if (n->quoted || parsed.ec != std::errc{} || parsed.ptr != end || !(v >= low && v <= high)) {
+        error(key, fmt::format("must be a number from {} to {}, not {}", low, high, n->shown()));
+        return false;
+    }
+    out = v;
+    return true;
+}
+
+bool section::duration(std::string_view key, std::int64_t& out_ns, std::int64_t low_ns, std::int64_t high_ns) const {
+    const auto expected = fmt::format("a duration from {} to {} such as \"30s\", \"500ms\" or \"1h30m\"", duration_text(low_ns), duration_text(high_ns));
+    const node* n = scalar(key, expected);
+    if (n == nullptr) return false;
+    const auto v = parse_duration(n->text);
+    if (!v || *v < low_ns || *v > high_ns) {
+        error(key, fmt::format("must be {}, not {}", expected, n->shown()));
+        return false;
+    }
+    out_ns = *v;
+    return true;
+}
+
+bool section::size(std::string_view key, std::size_t& out, std::int64_t low, std::int64_t high) const {
+    const auto expected = fmt::format("a size from {} to {} bytes such as \"64KiB\" or \"1MiB\"", low, high);
+    const node* n = scalar(key, expected);
+    if (n == nullptr) return false;
+    const auto v = parse_size(n->text);
+    if (!v || *v < low || *v > high) {
+        error(key, fmt::format("must be {}, not {}", expected, n->shown()));
+        return false;
+    }
+    out = static_cast<std::size_t>(*v);
+    return true;
+}
+
+bool section::texts(std::string_view key, std::vector<std::string>& out) const {
+    const node* n = find(key);
+    if (n == nullptr) return false;
+    std::vector<std::string> read;
+    if (n->is_scalar() && !n->text.empty()) {
+        read.push_back(n->text);
+    } else if (n->is_sequence()) {
+        for (std::size_t i = 0; i < n->items.size(); ++i) {
+            const node& item = n->items[i];
+            if (!item.is_scalar() || item.text.empty()) {
+                to_->error(item.line, fmt::format("{}[{}]", path_of(key), i), fmt::format("must be a text, not {}", item.is_scalar() ? "an empty text" : item.shown()));
+                return false;
+            }
+            read.push_back(item.text);
+        }
+    } else {
+        error(key, fmt::format("must be a list of texts, not {}", n->is_scalar() ? "an empty text" : n->shown()));
+        return false;
+    }
+    out = std::move(read);
+    return true;
+}
+
+std::optional<std::size_t> section::word(std::string_view key, std::span<const std::string_view> words) const {
+    const node* n = scalar(key, fmt::format("one of {}", fmt::join(words, ", ")));
+    if (n == nullptr) return std::nullopt;
+    const auto found = std::ranges::find(words, std::string_view(n->text));
+    if (found == words.end()) {
+        const auto near = n->from_environment ? std::string_view{} : nearest(n->text, words);
+        error(key, fmt::format("must be one of {}, not {}{}", fmt::join(words, ", "), n->shown(),
+                               near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+        return std::nullopt;
+    }
+    return static_cast<std::size_t>(found - words.begin());
+}
+
+}  // namespace callgate::policy
