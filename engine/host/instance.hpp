@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <callgate/abi/auth_backend.h>
+#include <callgate/abi/key_provider.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/error.hpp"
+#include "engine/flow/ports.hpp"
+#include "engine/host/control_loop.hpp"
+#include "engine/host/manifest.hpp"
+#include "engine/host/services.hpp"
+
+namespace callgate::host {
+
+struct instance_options {
+    std::string name;         ///< of the configuration
+    std::string plugin;       ///< file callgate_<plugin>.so
+    std::string type;         ///< factory; empty = the only one of the kind
+    std::string config_json;  ///< checked against the factory's schema already; empty = {}
+    std::string base_dir;     ///< relative paths of the configuration start here
+    std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
+    std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
+    breaker_options breaker;
+};
+
+struct health_report {
+    std::uint32_t state = CG_HEALTH_DOWN;
+    std::string text;
+};
+
+/// A key as its provider described it.
+struct key_description {
+    cg_key key = 0;
+    std::uint32_t algorithm = 0;  ///< CG_KEY_*
+    std::uint32_t flags = 0, generation = 0;
+    std::string label, nkey;      ///< nkey is checked: canonical, of a kind that fits the algorithm
+    std::uint64_t max_message_bytes = 0;
+    std::int64_t not_after_unix_s = 0;
+};
+
+/// One configured use of a plugin. Life: made, start, attach on every shard, (serves), drain, stop, detach on
+/// every shard, destroy. [control] unless tagged. An instance that was started and whose stop failed or never came
+/// is not freed when its last reference goes (its threads may still call us); that is logged.
+class instance : public std::enable_shared_from_this<instance> {
+  public:
+    using done = std::function<void(result<void>)>;
+
+    /// Errors carry the plugin's text and name the instance.
+    static result<std::shared_ptr<instance>> make(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library,
+                                                  const factory_info& factory, instance_options options);
+    instance(const instance&) = delete;
+    instance& operator=(const instance&) = delete;
+
+    [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
+    [[nodiscard]] std::uint32_t kind() const noexcept { return kind_; }
+    [[nodiscard]] const manifest& library() const noexcept { return *library_; }
+    [[nodiscard]] const instance_options& options() const noexcept { return options_; }
+    [[nodiscard]] const instance_metrics& metrics() const noexcept { return owner_.metrics; }        ///< [any]
+    [[nodiscard]] breaker_state breaker() const noexcept { return owner_.breaker.state(); }          ///< [any]
+
+    /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not
+    /// answer in time. start also lists a key provider's keys.
+    void start(std::int64_t timeout_ns, done then);
+    void drain(std::int64_t timeout_ns, done then);
+    void stop(std::int64_t timeout_ns, done then);
+    void health(std::int64_t timeout_ns, std::function<void(result<health_report>)> then);
+
+    /// [shard] After start, before the first request of that shard.
+    result<void> attach(std::uint32_t shard);
+    /// [shard] After stop. Ends operations the plugin still owes.
+    void detach(std::uint32_t shard);
+    /// After stop and all detaches (or when never started): frees the plugin's instance.
+    result<void> destroy();
+
+    /// nullptr when the instance is of another kind. They share the life of the instance.
+    [[nodiscard]] std::shared_ptr<flow::auth_port> auth();
+    [[nodiscard]] std::shared_ptr<flow::key_port> keys_port();
+    /// After start: by label. Provider indices of key_binding are the caller's.
+    [[nodiscard]] const std::map<std::string, key_description>& keys() const noexcept { return keys_; }
+
+    // For the adapters of this room.
+    [[nodiscard]] operation_table& table() noexcept { return loop_->table(); }
+    [[nodiscard]] operation_owner& owner() noexcept { return owner_; }
+    [[nodiscard]] cg_instance* plugin() noexcept { return owner_.plugin; }
+    /// [shard] False when not attached. The control shard has a null state.
+    [[nodiscard]] bool shard_state(std::uint32_t shard, void*& state) noexcept;
+    /// [shard] Largest message that key signs; 0 = any size.
+    [[nodiscard]] std::uint64_t message_limit(cg_key key) const noexcept {
+        const auto it = message_limits_.find(key);
+        return it == message_limits_.end() ? 0 : it->second;
+    }
+    /// [shard] or [control]
+    void began_on(std::uint32_t shard) { if (shard == loop_->shard()) loop_->arm(); }
+
+  private:
+    enum class phase : std::uint8_t { made, starting, started, draining, stopped, destroyed };
+    struct shard_slot {
+        void* state = nullptr;
+        bool attached = false;
+    };
+    struct deleter;
+
+    instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library, instance_options options);
+    result<void> create(const factory_info& factory);
+    void call(const char* what, cg_status (*function)(cg_instance*, cg_op), std::int64_t timeout_ns,
+              std::function<taken(const cg_completion&)> read, done then);
+    void list_keys(std::int64_t deadline_ns, std::string from, std::size_t page, done then);
+    error named(error e, std::string_view what) const;
+
+    std::shared_ptr<control_loop> loop_;
+    std::shared_ptr<const manifest> library_;
+    const instance_options options_;
+    operation_owner owner_;
+    services services_;
+    std::uint32_t kind_ = 0;
+    cg_lifecycle life_{};
+    phase phase_ = phase::made;
+    std::vector<shard_slot> shards_;
+    std::map<std::string, key_description> keys_;
+    std::unordered_map<cg_key, std::uint64_t> message_limits_;  // of keys that have one
+    std::unique_ptr<flow::auth_port> auth_;
+    std::unique_ptr<flow::key_port> key_port_;
+    cg_key_provider_api key_api_{};
+};
+
+/// The adapters; `api` was checked by instance::make.
+[[nodiscard]] std::unique_ptr<flow::auth_port> make_auth_port(instance& owner, const cg_auth_backend_api& api);
+[[nodiscard]] std::unique_ptr<flow::key_port> make_key_port(instance& owner, const cg_key_provider_api& api);
+
+}  // namespace callgate::host
