@@ -77,6 +77,7 @@ result<server_url> parse_server_url(std::string_view text) {
         if (end == std::string_view::npos) return refuse("IPv6 address without closing bracket");
         ipv6 = true;
         url.host = text.substr(1, end - 1);
+        if (url.host.find(':') == std::string::npos) return refuse("brackets around something that is no IPv6 address");
         auto rest = text.substr(end + 1);
         if (!rest.empty()) {
             if (rest.front() != ':') return refuse("characters after the closing bracket");
