@@ -44,11 +44,11 @@ function make_user_jwt(nats, verdict, deployment) {
 export class scripted_service {
   // decide(nats, request): a verdict or a promise of one. connections: how many share the queue group.
   // login, port: where and as whom it connects if not as the deployment says.
-  static async start({ server, deployment, decide, connections = 1, queue = "q", login = deployment.service_login, port = server.port }) {
+  static async start({ server, deployment, decide, connections = 1, queue = "q", login = deployment.service_login, port = server.port, tls }) {
     const service = new scripted_service();
     Object.assign(service, { server, deployment, decide, requests: [], waiting: [], connections: [], faults: [] });
     for (let index = 0; index < connections; index++) {
-      const connection = await wire_client.connect({ port });
+      const connection = await wire_client.connect({ port, tls });
       const result = await connection.login({ name: "callout-service", ...login });
       if (!result.ok) throw new Error(`the callout service was refused: ${result.error}`);
       connection.subscribe(callout_subject, { queue, callback: (message) => service.take(message, connection) });
