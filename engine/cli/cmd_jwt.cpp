@@ -26,6 +26,15 @@ std::string_view trimmed(std::string_view text) {
     return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
+bool holds_seed(std::string_view text) {
+    while (!(text = trimmed(text)).empty()) {
+        const auto word = text.substr(0, text.find_first_of(" \t\r\n"));
+        if (is_seed(word)) return true;
+        text.remove_prefix(word.size());
+    }
+    return false;
+}
+
 bool is_token(std::string_view text) { return text.starts_with("eyJ") && text.find('.') != std::string_view::npos; }
 
 bool is_credential(std::string_view key) {
@@ -146,13 +155,11 @@ result<json::array> check_chain(const nats::any_claims& claims, const std::vecto
 result<std::string> describe_jwt(std::string_view input, const std::vector<std::string>& issuers, std::int64_t now) {
     const auto text = trimmed(input);
     if (text.empty()) return make_error(errc::invalid, "there is nothing to decode: the input is empty");
-    if (is_seed(text))
-        return make_error(errc::invalid, "this is a seed, a private key, and no JWT; keep it secret (if it was pasted from elsewhere, replace the key)");
     auto token = nats::parse_decorated_jwt(text);
+    if ((!token || !is_token(trimmed(*token))) && holds_seed(text))
+        return make_error(errc::invalid, "this is a seed, a private key, and no JWT: keep it secret, and replace the key if it came here by mistake");
     if (!token) return make_error(errc::invalid, "holds no JWT: " + token.error().text);
     const auto bare = trimmed(*token);
-    if (is_seed(bare) || (!is_token(bare) && nats::parse_decorated_nkey(text)))
-        return make_error(errc::invalid, "this file holds a seed, a private key, and no JWT");
     auto read = nats::decode_unverified(bare);
     if (!read) return make_error(errc::invalid, "is no NATS JWT: " + read.error().text);
 

@@ -114,7 +114,8 @@ std::string callgate_config_text(const init_plan& p, const key_ring& keys) {
 result<std::string> users_text(const init_plan&, const key_ring& keys) {
     auto hash = argon2id(keys.password("alice"), {});
     if (!hash) return hash.error();
-    return "# People auth_static knows. Make hashes with: callgate passwd\n# Read again when it changes.\nusers:\n  alice:\n    password: \"" + *hash + "\"\n";
+    return "# People and services auth_static knows; read again when the file changes. Make hashes with: callgate passwd\n"
+           "users:\n  - user: alice\n    password: \"" + *hash + "\"\n";
 }
 
 }  // namespace callgate::cli
