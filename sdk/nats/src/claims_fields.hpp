@@ -27,18 +27,30 @@ void fields(Io& io, time_range& v) {
     io.text("start", v.start);
     io.text("end", v.end);
 }
-template <class Io>
-void fields(Io& io, user_limits& v) {
+template <class Io, class Numbers>
+void limit_fields(Io& io, user_limits& v, Numbers numbers) {
     fields(io, v.perms);
     io.cidr_texts("src", v.src);
     io.objects("times", v.times);
     io.text("times_location", v.times_location);
-    io.integer("subs", v.subs);
-    io.integer("data", v.data);
-    io.integer("payload", v.payload);
+    numbers("subs", v.subs);
+    numbers("data", v.data);
+    numbers("payload", v.payload);
     io.flag("bearer_token", v.bearer_token);
     io.flag("proxy_required", v.proxy_required);
     io.texts("allowed_connection_types", v.allowed_connection_types);
+}
+template <class Io>
+void fields(Io& io, user_limits& v) {
+    limit_fields(io, v, [&](std::string_view name, std::int64_t& n) { io.integer(name, n); });
+}
+/// The template of a scope, where an absent number reads as unlimited: a zero must be said.
+struct scope_limits {
+    user_limits& limits;
+};
+template <class Io>
+void fields(Io& io, scope_limits& v) {
+    limit_fields(io, v.limits, [&](std::string_view name, std::int64_t& n) { io.always_integer(name, n); });
 }
 
 template <class Io>
@@ -144,7 +156,8 @@ void fields(Io& io, signing_key& v) {
     if (kind != "user_scope") io.fail(errc::bad_claims, "kind", "unknown scope kind " + quoted_text(kind));
     io.always_text("key", v.key);
     io.always_text("role", v.role);
-    io.object("template", v.scope);
+    scope_limits scope{v.scope};
+    io.object("template", scope);
     io.always_text("description", v.description);
 }
 inline void signing_keys(object_writer& io, std::vector<signing_key>& v) {

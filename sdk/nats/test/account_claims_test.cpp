@@ -168,9 +168,21 @@ TEST(account_claims, scopes_round_trip_and_are_spelled_as_go_does) {
                               R"("subs":5,"data":-1,"payload":-1,"bearer_token":true},"description":"for admins"}])"),
               std::string::npos)
         << body_of(a);
-    // A zero cannot be said: it is omitted, and what is absent reads as unlimited.
+    // What is absent reads as unlimited, so a zero is written, unlike elsewhere.
     a.signing_keys[0].scope.subs = 0;
-    EXPECT_EQ(round_trip(a).signing_keys[0].scope.subs, -1);
+    EXPECT_EQ(round_trip(a).signing_keys[0].scope.subs, 0);
+    EXPECT_NE(body_of(a).find(R"("subs":0,"data":-1)"), std::string::npos);
+}
+
+TEST(account_claims, absent_numbers_of_a_scope_are_unlimited) {
+    const auto op = key_pair::generate(key_type::operator_);
+    const auto c = decode_as<account_claims>(signed_token(
+        R"({"iss":")" + op.public_text() + R"(","sub":")" + std::string(upstream_account) +
+            R"(","nats":{"signing_keys":[{"kind":"user_scope","key":"A","template":{"payload":0}}],"type":"account","version":2}})", op));
+    ASSERT_TRUE(c) << c.error().text;
+    EXPECT_EQ(c->signing_keys[0].scope.subs, -1);
+    EXPECT_EQ(c->signing_keys[0].scope.data, -1);
+    EXPECT_EQ(c->signing_keys[0].scope.payload, 0);
 }
 
 TEST(account_claims, unknown_scope_kinds_fail_the_account) {
