@@ -17,9 +17,11 @@ STAGES = ["layers", "configure", "build", "unit", "node", "conformance"]
 # What decisions.md (Build and CI) gives to each preset: matrix cells, and the node suites that run.
 PRESETS = {
     "release": {"cells": "all", "suites": None, "conformance": True},
-    "asan": {"cells": "cover12", "suites": {"matrix"}, "conformance": False},
+    "asan": {"cells": "cover12", "suites": {"matrix", "security"}, "conformance": False},
     "tsan": {"cells": "cover4", "suites": {"matrix"}, "conformance": False},
 }
+# Suites whose files measure or kill under load: one at a time. The others wait far more than they compute.
+SERIAL = {"resilience"}
 # Seconds on 2 cores with a cold compiler cache; "setup" on an empty machine.
 BUDGET = {"setup": 180, "layers": 2, "configure": 15, "unit": 60, "node": 180, "conformance": 2,
           "build": {"release": 260, "asan": 420, "tsan": 260}}
@@ -139,13 +141,13 @@ class pipeline:
         junit = os.path.join(self.build, "junit-node")
         shutil.rmtree(junit, ignore_errors=True)
         os.makedirs(junit)
-        environment = dict(self.environment, CALLGATE_BUILD=self.build)
+        environment = dict(self.environment, CALLGATE_PRESET=self.preset, CALLGATE_BUILD=self.build)
         environment.setdefault("CALLGATE_CELLS", PRESETS[self.preset]["cells"])
         ok = True
         for suite, files in self.node_suites().items():
             out = os.path.join(junit, suite + ".xml")
-            # The tests wait far more than they compute: more files at a time than cores.
-            status = run([os.path.join(BIN, "node"), "--test", "--test-concurrency=3", "--test-timeout=300000",
+            side_by_side = "1" if suite in SERIAL else "3"
+            status = run([os.path.join(BIN, "node"), "--test", "--test-concurrency=" + side_by_side, "--test-timeout=300000",
                           "--test-reporter=junit", "--test-reporter-destination=" + out,
                           "--test-reporter=dot", "--test-reporter-destination=stdout", *files], env=environment)
             _, bad = self.tests.add_file(out, suite)

@@ -118,7 +118,7 @@ row("A11", "a static nkey user is delegated with sig and nonce", async (c) => {
   const { connect_opts, client_info } = service.last.claims.nats;
   assert.ok(connect_opts.sig && client_info.nonce);
   assert.equal(connect_opts.nkey, user.public);
-  assert.ok(user.pair.verify(Buffer.from(client_info.nonce), Buffer.from(connect_opts.sig, "base64url")));
+  assert.ok(user.verify(client_info.nonce, Buffer.from(connect_opts.sig, "base64url")));
   const info = await client.user_info();
   assert.deepEqual([info.user, info.account], [user.public, "$G"]);
   assert.deepEqual(info.permissions.publish.deny, [callout]);
@@ -126,7 +126,7 @@ row("A11", "a static nkey user is delegated with sig and nonce", async (c) => {
 
 row("A12", "operators and auth_callout{} together: the server refuses to start", async (c) => {
   const deployment = operator_mode();
-  const text = deployment.text.replace("authorization { timeout: 1 }",
+  const text = deployment.text.replace("authorization { timeout: 4 }",
     `authorization { auth_callout { issuer: ${deployment.auth.public}, auth_users: [ ${deployment.service_user.public} ] } }`);
   const result = await nats_server.refused({ version: c.version, config: text });
   assert.notEqual(result.code, 0);
@@ -277,7 +277,7 @@ row("A30", "an empty and an error reply refuse at once", async (c) => {
   for (const user of ["empty", "error"]) {
     const result = await c.refused(server, { user });
     assert.equal(result.error, violation);
-    assert.ok(result.ms < 900, `${user}: after ${result.ms} ms`);
+    assert.ok(result.ms < 2500, `${user}: after ${result.ms} ms`);
   }
 });
 
@@ -296,7 +296,7 @@ async function connections_of(system, server_account) {
 }
 
 row("A38", "an answer that comes too late has no effect", async (c) => {
-  const deployment = config_mode();
+  const deployment = config_mode({ timeout: 1 });
   const server = await c.server(deployment);
   const service = await c.scripted(server, deployment, () => undefined);
   const system = await c.login(server, deployment.system_login);
@@ -308,7 +308,7 @@ row("A38", "an answer that comes too late has no effect", async (c) => {
 });
 
 row("A39", "late answers do not fill an account", async (c) => {
-  const deployment = operator_mode({ accounts: { FOO: { limits: { conn: 5 } } }, allowed_accounts: ["FOO"] });
+  const deployment = operator_mode({ accounts: { FOO: { limits: { conn: 5 } } }, allowed_accounts: ["FOO"], timeout: 1 });
   const server = await c.server(deployment);
   const service = await c.scripted(server, deployment, (nats) => (nats.connect_opts.user === "zombie" ? undefined : { account: "FOO" }));
   await Promise.all(Array.from({ length: 20 }, () => c.refused(server, { ...deployment.sentinel, user: "zombie" })));

@@ -125,7 +125,7 @@ row("A31", "an empty and an error reply refuse at once, with a scoped sentinel",
   for (const user of ["empty", "error"]) {
     const result = await c.refused(server, { ...deployment.sentinel, user });
     assert.equal(result.error, violation);
-    assert.ok(result.ms < 900, `${user}: after ${result.ms} ms`);
+    assert.ok(result.ms < 2500, `${user}: after ${result.ms} ms`);
   }
 });
 
@@ -149,7 +149,7 @@ row("A32", "revocations pushed to the target account", async (c) => {
 });
 
 row("A36", "the auth user's JWT with another seed is refused", async (c) => {
-  const deployment = operator_mode({ accounts: { TEST: {} }, allowed_accounts: ["TEST"] });
+  const deployment = operator_mode({ accounts: { TEST: {} }, allowed_accounts: ["TEST"], timeout: 1 });
   const server = await c.server(deployment);
   const service = await c.scripted(server, deployment, () => ({ account: "TEST" }));
   const result = await c.refused(server, { jwt: deployment.service_jwt, key: new_user() });

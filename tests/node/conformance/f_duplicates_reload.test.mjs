@@ -27,7 +27,7 @@ row("F07", "two replies to one request race: the second may kill or move the cli
 });
 
 row("F07c", "three or more replies to one request wedge the service connection and the server's shutdown", async (c) => {
-  const deployment = config_mode();
+  const deployment = config_mode({ timeout: 1 });
   const server = await c.server(deployment);
   await c.scripted(server, deployment, () => Array(5).fill({ account: "FOO" }));
   let wedged = false;
@@ -67,7 +67,7 @@ row("F18", "an authorization reload closes callout clients", async (c) => {
   const second = await c.server(operators);
   const again = await c.scripted(second, operators, (nats) => ({ account: "TEST", name: nats.connect_opts.user }));
   const clients = [await c.login(second, { ...operators.sentinel, user: "alice" }), await c.login(second, operators.sentinel)];
-  await second.reload(operators.text.replace("timeout: 1", "timeout: 2"));
+  await second.reload(operators.text.replace("timeout: 4", "timeout: 5"));
   await Promise.all(clients.map((client) => client.closed));
   await again.connections[0].flush();
 });

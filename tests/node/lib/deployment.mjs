@@ -3,10 +3,12 @@
 // them. Both have the same shape, so that a service (scripted or the daemon) can be put behind either.
 import { account_jwt, creds_file, deny_all, new_account, new_curve, new_operator, new_user, operator_jwt, user_jwt } from "./identity.mjs";
 
+// timeout: of authorization{}. Rows that wait for it pass 1 (less makes exp fall before now); for all others it only
+// has to be longer than a busy machine needs.
 // account: the callout account; accounts: text of the others; callout: more keys of auth_callout{};
 // authorization: more keys of authorization{}; extra: more top-level text. xkey: true to encrypt.
 export function config_mode({ account = "AUTH", accounts = "FOO {}, BAR {}, BAZ {}", auth_users = ["auth"], allowed_accounts, xkey = false,
-  auth_account_users = "{user: auth, password: pwd}", users = "", system = true, timeout = 1, authorization = "", extra = "" } = {}) {
+  auth_account_users = "{user: auth, password: pwd}", users = "", system = true, timeout = 4, authorization = "", extra = "" } = {}) {
   const issuer = new_account();
   const curve = xkey ? new_curve() : null;
   const system_users = system ? ["sys"] : [];
@@ -39,13 +41,13 @@ ${extra}
 // auth: more claims of the callout account, its conn limit and so on. resolver: "memory" or "full".
 // default_sentinel: write it into the configuration (2.15.1).
 export function operator_mode({ accounts = {}, allowed_accounts, auth = {}, xkey = false, resolver = "memory", default_sentinel = false,
-  sentinel = {}, timeout = 1, operator_claims = {}, extra = "", preload } = {}) {
+  sentinel = {}, timeout = 4, operator_claims = {}, extra = "", preload } = {}) {
   const operator = new_operator();
   const made = {};
   const add = (name, options = {}) => {
     const key = new_account();
     const { signing_keys = [], limits, ...claims } = options;
-    const signers = signing_keys.map((scope) => ({ ...new_account(), scope }));
+    const signers = signing_keys.map((scope) => Object.assign(new_account(), { scope }));
     const entry = { name, key, signers, limits, claims };
     entry.public = key.public;
     // The JWT with some claims replaced; every call has a fresh iat.

@@ -5,7 +5,7 @@ import net from "node:net";
 import tls from "node:tls";
 import crypto from "node:crypto";
 import { WebSocket } from "ws";
-import { b64u } from "./identity.mjs";
+import { b64u, sign_with } from "./identity.mjs";
 
 const inbox = () => "_INBOX." + crypto.randomBytes(11).toString("base64url").replace(/[-_]/g, "x");
 
@@ -155,7 +155,7 @@ export class wire_client {
     const connect = { verbose: false, pedantic: false, headers: true, no_responders: true, protocol: 1, lang: "test", version: "1", ...options };
     if (key) {
       if (!connect.jwt) connect.nkey = key.public;
-      if (this.info.nonce) connect.sig = b64u(key.pair.sign(Buffer.from(this.info.nonce)));
+      if (this.info.nonce) connect.sig = b64u(sign_with(key, this.info.nonce));
     }
     this.write(`CONNECT ${JSON.stringify(connect)}\r\n`);
     let ok = true;
