@@ -52,6 +52,7 @@ class backend final : public sdk::auth_backend {
         std::chrono::nanoseconds backoff{0};
         // under mutex_
         bool fetching = false;
+        bool failed = false;  ///< the last attempt
         std::int64_t last_fetch_ns = INT64_MIN / 2;
         std::int64_t expected_ns = 200'000'000;  ///< what a fetch takes
         std::uint64_t nudge = 0;                 ///< timer that carries a request from a shard to [control]

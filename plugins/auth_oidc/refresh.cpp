@@ -98,6 +98,7 @@ void backend::on_fetched(issuer_state& s, fetch_outcome outcome) {
     {
         const std::lock_guard lock(mutex_);
         s.fetching = false;
+        s.failed = failed;
         if (!failed) s.expected_ns = std::max<std::int64_t>(1'000'000, now - s.last_fetch_ns);
         waiters.swap(s.waiters);
         stopping = stopping_;
@@ -158,7 +159,10 @@ backend::judgement backend::wait_for_keys(judgement j, sdk::op_handle& op, const
     if (request.simulated()) return j;
     const std::lock_guard lock(mutex_);
     const bool coming = nudge(*j.issuer);
-    if (j.verdict == CG_VERDICT_UNAVAILABLE || !coming) return j;
+    if (j.verdict == CG_VERDICT_UNAVAILABLE) return j;
+    // Throttled. The set is an answer only if it is the issuer's latest, as far as anybody could know.
+    if (!coming && j.issuer->failed) return {CG_VERDICT_UNAVAILABLE, "keys_unavailable", "the kid is unknown and the issuer's keys cannot be fetched", nullptr};
+    if (!coming) return j;
     const bool in_time = op.time_left_ns() > j.issuer->last_fetch_ns + j.issuer->expected_ns - host().now_ns();
     if (!in_time || j.issuer->waiters.size() >= max_waiters)
         return {CG_VERDICT_UNAVAILABLE, "keys_being_fetched", "the kid is unknown and its keys will not be there in time", nullptr};
