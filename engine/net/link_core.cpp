@@ -177,7 +177,7 @@ void link_core::report() {
 void link_core::on_batch(std::span<inbound_message> batch) {
     counters_.messages_in += batch.size();
     for (const auto& m : batch) counters_.bytes_in += m.payload.size();
-    if (handler_ && !closing_) handler_->on_messages(batch);
+    if (handler_) handler_->on_messages(batch);
 }
 
 void link_core::on_server_error(const std::string& text) {
@@ -256,8 +256,15 @@ void link_core::set_reading(bool on) {
 
 void link_core::stop_receiving(std::int64_t limit_ns, std::function<void()> done) {
     receiving_stopped_ = true;
-    if (!session_ || stop_done_) {
+    if (!session_) {
         asio::post(loop_, std::move(done));
+        return;
+    }
+    if (stop_done_) {  // under way already: both are told when it ends
+        stop_done_ = [first = std::move(stop_done_), second = std::move(done)] {
+            first();
+            second();
+        };
         return;
     }
     stop_done_ = std::move(done);

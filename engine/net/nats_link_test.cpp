@@ -296,6 +296,46 @@ TEST_P(nats_link_on, stop_receiving_loses_nothing_under_load) {
     EXPECT_TRUE(leaving.link->publish("still.open", bytes("yes")));
 }
 
+TEST_P(nats_link_on, a_message_too_large_for_us_is_dropped_and_the_next_one_comes) {
+    nats_server server(GetParam());
+    auto options = to(server.url(), {{"a", {}}});
+    options.max_payload_in = 10;
+    rig r(std::move(options));
+    ASSERT_TRUE(r.until_connected());
+    peer client(server.url());
+    ASSERT_TRUE(r.round_trip(client, "a"));
+    client.publish("a", "12345678901");
+    client.publish("a", "1234567890");
+    ASSERT_TRUE(client.flush());
+    ASSERT_TRUE(r.until_messages(2));
+    EXPECT_EQ(r.handler.messages[1].payload, "1234567890");
+}
+
+TEST_P(nats_link_on, a_message_that_was_taken_outlives_its_link) {
+    struct taker : link_handler {
+        std::vector<inbound_message> kept;
+        void on_messages(std::span<inbound_message> batch) override {
+            for (auto& m : batch) kept.push_back(std::move(m));
+        }
+        void on_status(std::uint32_t, const link_status&) override {}
+    } handler;
+    nats_server server(GetParam());
+    boost::asio::io_context loop{1};
+    auto link = make_link(loop, to(server.url(), {{"a", {}}}), 3, handler);
+    ASSERT_TRUE(link);
+    (*link)->start();
+    ASSERT_TRUE(run_until(loop, [&] { return (*link)->status().connected; }));
+    (*link)->publish("a", bytes("kept payload"), "kept.reply");
+    (*link)->flush();
+    ASSERT_TRUE(run_until(loop, [&] { return !handler.kept.empty(); }));
+    link->reset();
+    const auto& m = handler.kept.front();
+    EXPECT_EQ(std::string(m.payload.begin(), m.payload.end()), "kept payload");
+    EXPECT_EQ(m.reply, "kept.reply");
+    EXPECT_EQ(m.link, 3u);
+    EXPECT_GT(m.arrival_ns, 0);
+}
+
 TEST(nats_link, refuses_options_that_cannot_work) {
     boost::asio::io_context loop;
     recorder handler;

@@ -53,9 +53,12 @@ result<void> session::connect(natsOptions* options) {
         natsStatus last = s;
         const char* text = nats_GetLastError(&last);
         std::string why = text && *text ? text : natsStatus_GetText(s);
+        // cnats puts its own "(file.c:line): " in front.
+        if (const auto end = why.find("): "); why.starts_with('(') && end != std::string::npos) why.erase(0, end + 3);
         release_descriptor();
         const bool auth = s == NATS_CONNECTION_AUTH_FAILED || why.find("uthorization") != std::string::npos;
-        return make_error(auth ? errc::permission : s == NATS_NO_SERVER || s == NATS_IO_ERROR ? errc::unavailable : errc::invalid,
+        const bool gone = s == NATS_NO_SERVER || s == NATS_IO_ERROR || s == NATS_CONNECTION_CLOSED;
+        return make_error(auth ? errc::permission : gone ? errc::unavailable : s == NATS_TIMEOUT ? errc::deadline : errc::invalid,
                           std::move(why));
     }
     nc_ = nc;
