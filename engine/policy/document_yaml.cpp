@@ -130,6 +130,8 @@ class tree_builder final : public YAML::EventHandler {
         }
         target->type = type;
         target->line = line_of(mark);
+        // yaml-cpp marks a block by its first line, which is below the key it belongs to.
+        if (type != node::kind::scalar && !frames_.empty() && frames_.back()->is_mapping()) target->line = frames_.back()->members.back().line;
         return *target;
     }
 

@@ -9,12 +9,31 @@
 
 namespace callgate::policy {
 
+namespace {
+
+// Keys and some texts repeat what the file says; a message is one line whatever that is.
+std::string one_line(std::string text) {
+    constexpr std::size_t longest = 1024;
+    if (text.size() > longest) {
+        text.resize(longest);
+        while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0) == 0x80) text.pop_back();
+        if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xc0) text.pop_back();
+        text += "...";
+    }
+    for (char& c : text) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    }
+    return text;
+}
+
+}  // namespace
+
 void reporter::error(int line, std::string key, std::string text) const {
-    out_->push_back({finding::severity::error, file_, line, std::move(key), std::move(text)});
+    out_->push_back({finding::severity::error, file_, line, one_line(std::move(key)), one_line(std::move(text))});
 }
 
 void reporter::warning(int line, std::string key, std::string text) const {
-    out_->push_back({finding::severity::warning, file_, line, std::move(key), std::move(text)});
+    out_->push_back({finding::severity::warning, file_, line, one_line(std::move(key)), one_line(std::move(text))});
 }
 
 std::size_t reporter::errors() const noexcept {

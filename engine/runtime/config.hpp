@@ -5,10 +5,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/error.hpp"
 #include "engine/net/nats_link.hpp"
+#include "engine/policy/document.hpp"
 #include "engine/policy/policy.hpp"
 
 /// The configuration as it was read: one YAML file, checked against configs/schema.json, unknown and
@@ -16,15 +18,8 @@
 /// "64KiB", "1MiB"; `${ENV}` is replaced in scalar values; relative paths start at the file's folder.
 namespace callgate::runtime {
 
-/// A finding of `callgate check` or of the loader.
-struct finding {
-    enum class severity : std::uint8_t { error, warning } level = severity::error;
-    std::string file;
-    int line = 0;          ///< 1-based; 0 = whole file
-    std::string key;       ///< "callout.issuer", "policy.rules[2].grant.account"
-    std::string text;      ///< what is wrong and what to do
-    [[nodiscard]] std::string message() const;  ///< "file:line: key: text"
-};
+/// A finding of `callgate check` or of the loader: "file:line: key: text".
+using finding = policy::finding;
 
 /// "<provider>/<label>": a key of a key provider instance.
 struct key_ref {
@@ -51,6 +46,7 @@ struct instance_options {
     std::uint32_t max_in_flight = 0;  ///< 0 = a quarter of admission.max_in_flight
     std::int64_t timeout_ns = 0;      ///< 0 = what the request's deadline leaves
     int line = 0;
+    std::vector<std::pair<std::string, int>> config_lines;  ///< "files.issuer" -> line, for check_against_schema
 };
 
 /// `nats:` one or more clusters to serve; each gets links on every shard
@@ -59,6 +55,7 @@ struct nats_options {
     net::link_options link;             ///< urls, credentials (creds|nkey|user+password_file), tls
     std::uint32_t links_per_server = 2; ///< 1..16 for each shard; plus one cold link
     std::optional<net::link_options> system;  ///< `system: {credentials...}`, urls default to those above
+    int line = 0;
 };
 
 /// `callout:`
@@ -117,6 +114,7 @@ struct log_options {
 
 struct config {
     std::string file;  ///< absolute path it was read from
+    std::string base_dir;  ///< absolute; relative paths start here, those in `config` of an instance too
     plugin_options plugins;
     std::vector<nats_options> nats;
     callout_options callout;
