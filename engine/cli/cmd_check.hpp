@@ -5,11 +5,8 @@
 
 namespace callgate::cli {
 
-/// `callgate check FILE`: reads it and asks every plugin about its part; nothing is contacted. Every finding, one a line, as "file:line: key: text". Exit status: 0 without
-/// errors, else 1.
+/// `callgate check FILE`: reads it and asks every plugin about its part; nothing is contacted. Every finding
+/// goes to `err`, one a line. Exit status: 0 without errors, else 1.
 [[nodiscard]] int run_check(const std::string& path, std::ostream& out, std::ostream& err);
-
-/// `callgate policy test FILE`: runs the policy's cases. The same exit status.
-[[nodiscard]] int run_policy_test(const std::string& path, std::ostream& out, std::ostream& err);
 
 }  // namespace callgate::cli

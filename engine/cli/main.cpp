@@ -16,6 +16,9 @@
 #include "engine/cli/cmd_plugin.hpp"
 #include "engine/host/probe.hpp"
 #endif
+#ifdef CALLGATE_CLI_CONFIG
+#include "engine/cli/cmd_policy.hpp"
+#endif
 #ifdef CALLGATE_CLI_RUNTIME
 #include "engine/cli/cmd_check.hpp"
 #include "engine/runtime/serve.hpp"
@@ -35,7 +38,7 @@ int status_of(const result<void>& outcome) {
 
 /// Values of the command line; they live as long as the parser, which writes into them.
 struct arguments {
-    std::string directory, file, kind, out_file, mode, plugin;
+    std::string directory, file, cases, kind, out_file, mode, plugin;
     std::vector<std::string> issuers, directories;
     bool to_stdout = false;
     cli::init_request init;
@@ -111,11 +114,16 @@ void add_daemon(CLI::App& app, arguments& a, int& status) {
     auto* check = app.add_subcommand("check", "check a configuration, its plugins' parts too; contacts nobody");
     check->add_option("FILE", a.file, "callgate.yaml")->required();
     check->callback([&] { status = cli::run_check(a.file, std::cout, std::cerr); });
+}
+#endif
 
+#ifdef CALLGATE_CLI_CONFIG
+void add_policy(CLI::App& app, arguments& a, int& status) {
     auto* policy = app.add_subcommand("policy", "the policy of a configuration")->require_subcommand(1);
-    auto* test = policy->add_subcommand("test", "run the policy's own cases");
+    auto* test = policy->add_subcommand("test", "run the policy's own cases, and those of a file of cases");
     test->add_option("FILE", a.file, "callgate.yaml")->required();
-    test->callback([&] { status = cli::run_policy_test(a.file, std::cout, std::cerr); });
+    test->add_option("CASES", a.cases, "YAML file with more cases (tests:)");
+    test->callback([&] { status = cli::run_policy_test(a.file, a.cases, std::cout, std::cerr); });
 }
 #endif
 
@@ -155,6 +163,9 @@ int main(int argc, char** argv) {
     });
     add_init(app, a, status);
     add_tools(app, a, status);
+#ifdef CALLGATE_CLI_CONFIG
+    add_policy(app, a, status);
+#endif
 #ifdef CALLGATE_CLI_RUNTIME
     add_daemon(app, a, status);
 #endif
