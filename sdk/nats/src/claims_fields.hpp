@@ -148,6 +148,13 @@ void fields(Io& io, trace_claim& v) {
     io.text("dest", v.dest);
     io.integer("sampling", v.sampling);
 }
+/// Go reads scopes by way of floating point, so that servers see greater numbers rounded or not at all.
+template <class Io>
+void check_exact_in_go(Io& io, const user_limits& l) {
+    constexpr std::int64_t largest = std::int64_t{1} << 53;
+    for (const auto n : {l.subs, l.data, l.payload, l.perms.resp ? l.perms.resp->max : 0, l.perms.resp ? l.perms.resp->ttl_ns : 0})
+        if (n > largest || n < -largest) io.fail(errc::bad_claims, "template", std::to_string(n) + " is beyond 2^53, which servers do not read exactly in a scope");
+}
 /// The object form of an account's signing key.
 template <class Io>
 void fields(Io& io, signing_key& v) {
@@ -158,6 +165,7 @@ void fields(Io& io, signing_key& v) {
     io.always_text("role", v.role);
     scope_limits scope{v.scope};
     io.object("template", scope);
+    check_exact_in_go(io, v.scope);
     io.always_text("description", v.description);
 }
 inline void signing_keys(object_writer& io, std::vector<signing_key>& v) {

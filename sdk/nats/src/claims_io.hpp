@@ -288,14 +288,14 @@ class object_reader {
     }
     template <class F>
     void for_each_item(const simdjson::dom::element* e, std::string_view name, F f) {
-        if (e == nullptr) return;
+        if (e == nullptr || e->is_null()) return;
         if (!e->is_array()) return fail(errc::bad_json, name, "expected an array");
         const simdjson::dom::array items = e->get_array().value_unsafe();
         for (simdjson::dom::element item : items) f(item);
     }
     template <class F>
     void for_each_member(const simdjson::dom::element* e, std::string_view name, F f) {
-        if (e == nullptr) return;
+        if (e == nullptr || e->is_null()) return;
         if (!e->is_object()) return fail(errc::bad_json, name, "expected an object");
         const simdjson::dom::object members = e->get_object().value_unsafe();
         for (auto [k, item] : members) f(k, item);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <callgate/nats/jwt.hpp>
 
+#include <limits>
+
 #include "sdk/nats/test/test_keys.hpp"
 
 using namespace callgate::nats;
@@ -183,6 +185,21 @@ TEST(account_claims, absent_numbers_of_a_scope_are_unlimited) {
     EXPECT_EQ(c->signing_keys[0].scope.subs, -1);
     EXPECT_EQ(c->signing_keys[0].scope.data, -1);
     EXPECT_EQ(c->signing_keys[0].scope.payload, 0);
+}
+
+TEST(account_claims, scope_numbers_stay_within_what_go_reads_exactly) {
+    const auto op = key_pair::generate(key_type::operator_);
+    const auto encodes = [&](std::int64_t n) {
+        auto a = plain_account();
+        a.signing_keys = {{fresh_public(key_type::account), true, "", "", {}}};
+        a.signing_keys[0].scope.payload = n;
+        return encode(a, op, now).has_value();
+    };
+    EXPECT_TRUE(encodes(std::int64_t{1} << 53));
+    EXPECT_FALSE(encodes((std::int64_t{1} << 53) + 1));
+    EXPECT_FALSE(encodes(std::numeric_limits<std::int64_t>::min()));
+    EXPECT_FALSE(decode(signed_token(R"({"iss":")" + op.public_text() + R"(","sub":")" + std::string(upstream_account) +
+                                         R"(","nats":{"signing_keys":[{"kind":"user_scope","key":"A","template":{"resp":{"max":1,"ttl":9007199254740993}}}],"type":"account","version":2}})", op)));
 }
 
 TEST(account_claims, unknown_scope_kinds_fail_the_account) {

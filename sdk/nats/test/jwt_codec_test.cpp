@@ -242,6 +242,19 @@ TEST(jwt_decode, null_counts_as_absent) {
     EXPECT_FALSE(c->limits.perms.resp);
 }
 
+// Go writes an empty list inside a map as null.
+TEST(jwt_decode, null_lists_inside_maps) {
+    const auto op = key_pair::generate(key_type::operator_);
+    const auto token = [&](const char* body) {
+        return signed_token(R"({"iss":")" + op.public_text() + R"(","sub":")" + std::string(upstream_account) + R"(","nats":{)" + body + R"(,"type":"account","version":2}})", op);
+    };
+    const auto c = decode_as<account_claims>(token(R"("mappings":{"a":null})"));
+    ASSERT_TRUE(c) << c.error().text;
+    EXPECT_TRUE(c->mappings.at("a").empty());
+    EXPECT_FALSE(decode(token(R"("exports":[null])")));
+    EXPECT_FALSE(decode(token(R"("revocations":{"*":null})")));
+}
+
 TEST(jwt_decode, wrong_types_name_the_member) {
     const auto account = key_pair::generate(key_type::account);
     const auto r = decode(signed_token(user_payload(account, "", R"("type":"user","version":2,"pub":{"allow":"x"})"), account));
