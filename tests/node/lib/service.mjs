@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The callout service behind a server. Rows in which the service must misbehave use scripted_service, which sends
 // exactly what it is told. Rows in which it behaves describe their logins as a table and call start_service.
-import { encode_jwt, decode_jwt, verify_jwt, new_account, now, open, seal, user_jwt } from "./identity.mjs";
+import crypto from "node:crypto";
+import { encode_jwt, decode_jwt, verify_jwt, now, open, seal, user_jwt } from "./identity.mjs";
 import { wire_client } from "./wire.mjs";
 
 export const callout_subject = "$SYS.REQ.USER.AUTH";
@@ -123,9 +124,24 @@ export function table_verdict(table, nats) {
   return entry.deny ? { error: entry.deny } : entry;
 }
 
-// A service that behaves. CALLGATE_SERVICE=daemon puts the real one here (lib/callgate.mjs).
-export async function start_service({ table, ...options }) {
-  return scripted_service.start({ ...options, decide: (nats) => table_verdict(table, nats) });
+// The daemon behind the same table: a user with a token for each login, a rule with a grant for each user.
+async function daemon_service({ server, deployment, table }) {
+  const { daemon, sha256, write_folder } = await import("./daemon.mjs");
+  const allowed = table.filter((entry) => !entry.deny);
+  const subject = ({ name, when }) => name ?? when.user ?? when.auth_token;
+  const users = allowed.map((entry) => ({ user: subject(entry), token_sha256: sha256(entry.when.auth_token ?? entry.when.pass) }));
+  const rules = allowed.map((entry, index) => ({ name: `row ${index}`, when: { subject: subject(entry) },
+    grant: { account: entry.account, pub: { allow: [">"] }, sub: { allow: [">"] }, ...entry.user, ttl: `${entry.ttl ?? 600}s` } }));
+  const grantable = [...new Set(allowed.map((entry) => entry.account))];
+  const never = { rules: [{ name: "nobody", when: "always", deny: true }] };
+  const gate = await daemon.start(write_folder({ ...deployment, grantable: grantable.length ? grantable : ["FOO"] },
+    { server, users: users.length ? users : [{ user: "nobody", token_sha256: sha256(crypto.randomUUID()) }], policy: rules.length ? { rules } : never }));
+  return { gate, close: () => gate.stop() };
 }
 
-export const stranger = new_account;
+// A service that behaves: the scripted one, or with CALLGATE_SERVICE=daemon the real one. Only the scripted one has
+// `reason`: the daemon tells nobody on the wire why it denied.
+export async function start_service({ table, ...options }) {
+  if (process.env.CALLGATE_SERVICE === "daemon") return daemon_service({ table, ...options });
+  return scripted_service.start({ ...options, decide: (nats) => table_verdict(table, nats) });
+}
