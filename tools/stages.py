@@ -52,8 +52,8 @@ class tally:
                 failure = case.find("error")
             if failure is not None or case.get("status") == "fail":
                 bad += 1
-                first = next((l for l in (failure.get("message") or failure.text or "").splitlines() if l.strip()), "") if failure is not None else ""
-                self.fail(name, first.strip()[:300] or "failed")
+                text = "" if failure is None else failure.get("message") or failure.text or ""
+                self.fail(name, " ".join(text.split())[:300] or "failed")
             elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
                 self.skipped += 1
             else:
