@@ -12,6 +12,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <vector>
 
@@ -190,7 +191,12 @@ struct http_client::hooks {
 
 http_client::http_client(boost::asio::io_context& io) : io_(io), timer_(io) {
     static std::once_flag once;
-    std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+    std::call_once(once, [] {
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+        // OpenSSL writes without MSG_NOSIGNAL, and CURLOPT_NOSIGNAL leaves this to us: a peer that hangs up must not
+        // end the process.
+        std::signal(SIGPIPE, SIG_IGN);
+    });
 }
 
 http_client::~http_client() { close(); }

@@ -21,14 +21,14 @@
 namespace callgate::host {
 
 struct instance_options {
-    std::string name;         ///< of the configuration
-    std::string plugin;       ///< file callgate_<plugin>.so
-    std::string type;         ///< factory; empty = the only one of the kind
-    std::string config_json;  ///< checked against the factory's schema already; empty = {}
-    std::string base_dir;     ///< relative paths of the configuration start here
+    std::string name{};         ///< of the configuration
+    std::string plugin{};       ///< file callgate_<plugin>.so
+    std::string type{};         ///< factory; empty = the only one of the kind
+    std::string config_json{};  ///< checked against the factory's schema already; empty = {}
+    std::string base_dir{};     ///< relative paths of the configuration start here
     std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
-    breaker_options breaker;
+    breaker_options breaker{};
 };
 
 struct health_report {

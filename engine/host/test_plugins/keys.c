@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Key provider that "signs" on a thread of its own: a signature is the message's first byte, 64 times. */
+#include <callgate/abi/entry.h>
+#include <callgate/abi/key_provider.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+CG_PLUGIN_NOTE("org.callgate.test.keys", 1u << CG_KIND_KEY_PROVIDER, 0);
+
+static cg_str s(const char* text) {
+    cg_str out = {text, strlen(text)};
+    return out;
+}
+
+#define QUEUE 64
+typedef struct job {
+    cg_op op;
+    const cg_sign_batch* batch;
+} job;
+typedef struct provider {
+    cg_instance base;
+    const cg_host* host;
+    cg_key_limits limits;
+    char nkeys[3][57]; /* from the configuration: the test knows how to make them */
+    int duplicate_label;
+    pthread_t worker;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    job queue[QUEUE];
+    size_t head, tail;
+    int ending;
+} provider;
+
+static void done(provider* p, cg_op op, const void* result) {
+    cg_completion c = {sizeof c, CG_OK, result, NULL, NULL, NULL};
+    p->host->core->complete(p->host, op, &c);
+}
+
+static void* work(void* arg) {
+    provider* p = arg;
+    pthread_mutex_lock(&p->mutex);
+    for (;;) {
+        job j;
+        size_t i;
+        while (p->head == p->tail && !p->ending) pthread_cond_wait(&p->changed, &p->mutex);
+        if (p->head == p->tail) break;
+        j = p->queue[p->tail++ % QUEUE];
+        pthread_mutex_unlock(&p->mutex);
+        for (i = 0; i < j.batch->count; ++i) {
+            cg_sign_item* item = (cg_sign_item*)((char*)j.batch->items + i * j.batch->stride);
+            if (item->key != 1 && item->key != 2) {
+                item->status = CG_E_NOT_FOUND;
+                continue;
+            }
+            memset(item->signature, item->message.size == 0 ? 0 : item->message.data[0], 64);
+            item->status = CG_OK;
+        }
+        done(p, j.op, NULL);
+        pthread_mutex_lock(&p->mutex);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+static cg_status start(cg_instance* i, cg_op op) {
+    provider* p = (provider*)i;
+    pthread_create(&p->worker, NULL, work, p);
+    done(p, op, NULL);
+    return CG_OK;
+}
+static cg_status stop(cg_instance* i, cg_op op) {
+    provider* p = (provider*)i;
+    pthread_mutex_lock(&p->mutex);
+    p->ending = 1;
+    pthread_cond_signal(&p->changed);
+    pthread_mutex_unlock(&p->mutex);
+    pthread_join(p->worker, NULL);
+    done(p, op, NULL);
+    return CG_OK;
+}
+static void destroy(cg_instance* i) {
+    provider* p = (provider*)i;
+    pthread_mutex_destroy(&p->mutex);
+    pthread_cond_destroy(&p->changed);
+    free(p);
+}
+static const cg_key_limits* limits(cg_instance* i) { return &((provider*)i)->limits; }
+
+/* One key on each page. */
+static cg_status list_keys(cg_instance* i, cg_op op, cg_bytes from) {
+    provider* p = (provider*)i;
+    static const char* const labels[3] = {"issuer", "app", "curve"};
+    cg_key_info k = {0};
+    cg_key_page page = {0};
+    uint8_t next = 0;
+    const size_t n = from.size == 1 ? from.data[0] : 0;
+    k.struct_size = sizeof k;
+    k.algorithm = n == 2 ? CG_KEY_X25519 : CG_KEY_ED25519;
+    k.key = n + 1;
+    k.nkey = s(p->nkeys[n]);
+    k.label = s(p->duplicate_label ? "issuer" : labels[n]);
+    k.max_message_bytes = n == 1 ? 16 : 0;
+    page.struct_size = sizeof page;
+    page.stride = sizeof k;
+    page.keys = &k;
+    page.count = 1;
+    if (n < 2) {
+        next = (uint8_t)(n + 1);
+        page.next.data = &next;
+        page.next.size = 1;
+    }
+    done(p, op, &page);
+    return CG_OK;
+}
+static cg_status sign_batch(cg_instance* i, void* state, cg_op op, const cg_sign_batch* batch) {
+    provider* p = (provider*)i;
+    cg_status status = CG_E_BUSY;
+    (void)state;
+    pthread_mutex_lock(&p->mutex);
+    if (p->head - p->tail < QUEUE) {
+        p->queue[p->head % QUEUE].op = op;
+        p->queue[p->head % QUEUE].batch = batch;
+        p->head++;
+        pthread_cond_signal(&p->changed);
+        status = CG_OK;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return status;
+}
+static cg_status export_shared(cg_instance* i, void* state, cg_op op, cg_key key, cg_bytes peer) {
+    cg_shared_key shared = {0};
+    (void)state;
+    if (key != 3 || peer.size != 32) return CG_E_NOT_FOUND;
+    shared.struct_size = sizeof shared;
+    memcpy(shared.key, peer.data, 32);
+    done((provider*)i, op, &shared);
+    return CG_OK;
+}
+
+static const cg_lifecycle life = {sizeof life, 0, start, NULL, NULL, NULL, stop, destroy, NULL, NULL};
+static const cg_key_provider_api api = {sizeof api, 0, limits, list_keys, sign_batch, export_shared};
+
+/* config_json is "<56 chars><56 chars><56 chars>[!]" inside quotes: three public keys; ! = duplicate labels. */
+static cg_status create(const cg_factory* f, const cg_host* host, const cg_create_args* args, cg_instance** out, cg_errbuf* error) {
+    provider* p = calloc(1, sizeof *p);
+    int i;
+    (void)f;
+    (void)error;
+    for (i = 0; i < 3 && args->config_json.size >= 1 + 3 * 56; ++i) memcpy(p->nkeys[i], args->config_json.data + 1 + 56 * i, 56);
+    p->duplicate_label = args->config_json.size > 1 + 3 * 56 && args->config_json.data[1 + 3 * 56] == '!';
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->changed, NULL);
+    p->host = host;
+    p->limits.struct_size = sizeof p->limits;
+    p->limits.max_batch = 4;
+    p->limits.max_in_flight = 2;
+    p->base.struct_size = sizeof p->base;
+    p->base.kind = CG_KIND_KEY_PROVIDER;
+    p->base.life = &life;
+    p->base.api = &api;
+    *out = &p->base;
+    return CG_OK;
+}
+
+static cg_factory factory;
+static const cg_factory* const factories[] = {&factory};
+static cg_manifest manifest;
+
+__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
+cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
+    (void)host;
+    factory.struct_size = sizeof factory;
+    factory.kind = CG_KIND_KEY_PROVIDER;
+    factory.thread_model = CG_THREADS_PER_SHARD;
+    factory.type = s("test_keys");
+    factory.create = create;
+    manifest.struct_size = sizeof manifest;
+    manifest.abi_major = CG_ABI_MAJOR;
+    manifest.plugin_id = s("org.callgate.test.keys");
+    manifest.version = s("1.0.0");
+    manifest.factory_count = 1;
+    manifest.factories = factories;
+    *out = &manifest;
+    return CG_OK;
+}
