@@ -2,6 +2,7 @@
 #include "plugins/auth_oidc/auth_oidc.hpp"
 
 #include <callgate/crypto/base64url.hpp>
+#include <callgate/sdk/config.hpp>
 #include <callgate/sdk/testing/driver.hpp>
 #include <filesystem>
 #include <fstream>
@@ -270,6 +271,12 @@ TEST_F(auth_oidc_test, configuration_faults_name_the_key) {
     EXPECT_EQ(fault(R"("issuer": "i", "audiences": ["a"], "jwks_url": "http://127.0.0.1:8/keys", "allow_http_loopback": true)"), "accepted");
     EXPECT_TRUE(fault(R"("issuer": "i", "audiences": ["a"], "jwks_url": "http://127.0.0.1.evil/keys", "allow_http_loopback": true)").starts_with("issuers[0].jwks_url"));
     EXPECT_TRUE(fault(R"("issuer": "i", "audiences": ["a"], "discovery": true)").starts_with("issuers[0].issuer: cannot be used for discovery"));
+}
+
+TEST_F(auth_oidc_test, schema_is_json_and_closed) {
+    const auto schema = sdk::config_view::parse(auth_oidc::backend::config_schema);
+    EXPECT_FALSE(schema.at("additionalProperties").boolean());
+    EXPECT_TRUE(schema.at("$schema").string().find("draft-07") != std::string::npos);
 }
 
 }  // namespace

@@ -95,10 +95,8 @@ backend::backend(sdk::host_ref host, options o)
       table_(host),
       timer_(host),
       pool_(host, options_.hash, [this](hash_job& job, bool matches) {
-          if (matches && job.entry)
-              admit(job.op, *job.entry, "password", "password");
-          else
-              sdk::reply_builder{}.deny("bad_credentials", "wrong user name or password").explain("password", "no match").send(job.op);
+          const bool good = matches && job.entry != nullptr;
+          answer(good ? admit(job.entry, "password", "password") : deny("bad_credentials", "wrong user name or password", "password"), job.op);
       }) {}
 
 void backend::start(sdk::op_handle&& op) {
@@ -156,64 +154,88 @@ sdk::health backend::current_health() {
 
 void backend::cancel(cg_op op, std::int32_t) { pool_.cancel(op); }
 
-void backend::admit(sdk::op_handle& op, const user_entry& entry, std::string_view credential_id, std::string_view how) const {
-    sdk::reply_builder{}
-        .allow(entry.user)
-        .issuer(host().instance_name())
-        .attributes_json(entry.attributes_json)
-        .credential_id(credential_id)
-        .explain(how, "match")
-        .send(op);
+backend::decision backend::admit(entry_ptr entry, std::string_view credential_id, std::string_view how) {
+    decision d;
+    d.verdict = CG_VERDICT_ALLOW;
+    d.entry = std::move(entry);
+    d.credential_id = credential_id;
+    d.how = how;
+    return d;
 }
 
-void backend::judge_nkey(const user_table& table, sdk::op_handle& op, const sdk::request_view& r) const {
-    sdk::reply_builder reply;
+backend::decision backend::deny(std::string_view reason_id, std::string_view reason, std::string_view how) {
+    decision d;
+    d.verdict = CG_VERDICT_DENY;
+    d.reason_id = reason_id;
+    d.reason = reason;
+    d.how = how;
+    return d;
+}
+
+backend::decision backend::judge_nkey(const user_table& table, const sdk::request_view& r) {
     std::array<std::uint8_t, 64> signature{};
-    if (r.client_nonce().empty()) {
-        reply.deny("nkey_without_nonce", "the server sent no nonce to sign; it needs always_enable_nonce, nkeys or operators").send(op);
-    } else if (!nats::is_public(r.nkey(), nats::key_type::user) || !decode_signature(r.sig(), signature)) {
-        reply.deny("bad_credentials", "malformed nkey or signature").explain("nkey", "malformed").send(op);
-    } else {
-        const auto entry = table.by_nkey(r.nkey());
-        // Checked for unknown keys as well: the time must not tell which keys are known.
-        const bool good = static_cast<bool>(nats::verify(r.nkey(), r.client_nonce(), signature));
-        if (entry && good)
-            admit(op, *entry, r.nkey(), "nkey");
-        else
-            reply.deny("bad_credentials", "unknown nkey or wrong signature").explain("nkey", "no match").send(op);
+    if (r.client_nonce().empty())
+        return deny("nkey_without_nonce", "the server sent no nonce to sign; it needs always_enable_nonce, nkeys or operators", "nkey");
+    if (!nats::is_public(r.nkey(), nats::key_type::user) || !decode_signature(r.sig(), signature))
+        return deny("bad_credentials", "unknown nkey or wrong signature", "nkey");
+    auto entry = table.by_nkey(r.nkey());
+    // Checked for unknown keys as well: the time must not tell which keys are known.
+    const bool good = static_cast<bool>(nats::verify(r.nkey(), r.client_nonce(), signature));
+    if (!entry || !good) return deny("bad_credentials", "unknown nkey or wrong signature", "nkey");
+    return admit(std::move(entry), r.nkey(), "nkey");
+}
+
+backend::decision backend::judge(const user_table& table, const sdk::request_view& r) {
+    const auto found = find_credentials(r);
+    if (found.nkey && table.has_nkeys()) return judge_nkey(table, r);
+    if (!found.token.empty() && table.has_tokens())
+        if (auto entry = table.by_token(found.token)) return admit(std::move(entry), "token", "token");
+    if (!found.password.empty() && table.has_passwords()) {
+        decision d;
+        d.entry = table.by_user(r.user());
+        if (d.entry && !d.entry->password) d.entry = nullptr;
+        d.password = found.password;
+        d.hash = d.entry ? *d.entry->password : table.unmatchable();
+        return d;
     }
+    if (!found.token.empty() && table.has_tokens() && !looks_like_jose(found.token)) return deny("bad_credentials", "unknown token", "token");
+    decision d;
+    d.verdict = CG_VERDICT_ABSTAIN;
+    d.reason_id = "no_static_credential";
+    d.reason = "the request carries no credential of a kind this users file has";
+    return d;
+}
+
+void backend::answer(const decision& d, sdk::op_handle& op) const {
+    sdk::reply_builder reply;
+    if (!d.how.empty()) reply.explain(d.how, d.verdict == CG_VERDICT_ALLOW ? "match" : "no match");
+    if (d.verdict == CG_VERDICT_ALLOW)
+        reply.allow(d.entry->user).issuer(host().instance_name()).attributes_json(d.entry->attributes_json).credential_id(d.credential_id);
+    else if (d.verdict == CG_VERDICT_DENY)
+        reply.deny(d.reason_id, d.reason);
+    else if (d.verdict == CG_VERDICT_ABSTAIN)
+        reply.abstain(d.reason_id, d.reason);
+    else
+        reply.unavailable(d.reason_id, d.reason);
+    reply.send(op);
 }
 
 void backend::authenticate(sdk::shard_state*, sdk::op_handle&& op, const sdk::request_view& r) {
-    const auto table = table_.read();
-    sdk::reply_builder reply;
-    if (!table) {
-        reply.unavailable("no_user_table").send(op);
-        return;
-    }
-    const auto found = find_credentials(r);
-    if (found.nkey && table->has_nkeys()) {
-        judge_nkey(*table, op, r);
-        return;
-    }
-    if (!found.token.empty() && table->has_tokens()) {
-        if (const auto entry = table->by_token(found.token)) {
-            admit(op, *entry, "token", "token");
-            return;
+    decision d;
+    {
+        // Let go before answering: the answer may run the next backend of the chain on this stack.
+        const auto table = table_.read();
+        if (table) {
+            d = judge(*table, r);
+        } else {
+            d.verdict = CG_VERDICT_UNAVAILABLE;
+            d.reason_id = "no_user_table";
         }
     }
-    if (!found.password.empty() && table->has_passwords()) {
-        auto entry = table->by_user(r.user());
-        if (entry && !entry->password) entry = nullptr;
-        auto hash = entry ? *entry->password : table->unmatchable();
-        pool_.submit({std::move(op), r, found.password, std::move(hash), std::move(entry)});
-        return;
-    }
-    if (!found.token.empty() && table->has_tokens() && !looks_like_jose(found.token)) {
-        reply.deny("bad_credentials", "unknown token").explain("token", "no match").send(op);
-        return;
-    }
-    reply.abstain("no_static_credential", "the request carries no credential of a kind this users file has").send(op);
+    if (d.hash)
+        pool_.submit({std::move(op), r, d.password, std::move(*d.hash), std::move(d.entry)});
+    else
+        answer(d, op);
 }
 
 }  // namespace callgate::auth_static

@@ -59,8 +59,22 @@ class backend final : public sdk::auth_backend {
   private:
     void poll();
     void load();
-    void judge_nkey(const user_table& table, sdk::op_handle& op, const sdk::request_view& r) const;
-    void admit(sdk::op_handle& op, const user_entry& entry, std::string_view credential_id, std::string_view how) const;
+
+    /// What to answer, or, with `hash`, what the pool has to find out.
+    struct decision {
+        std::uint32_t verdict = CG_VERDICT_UNAVAILABLE;
+        std::string_view reason_id, reason;
+        std::string_view how;            ///< "token", "nkey" or "password"; empty when nothing was judged
+        entry_ptr entry;
+        std::string_view credential_id;
+        std::string_view password;
+        std::optional<password_hash> hash;
+    };
+    [[nodiscard]] static decision judge(const user_table& table, const sdk::request_view& r);
+    [[nodiscard]] static decision judge_nkey(const user_table& table, const sdk::request_view& r);
+    [[nodiscard]] static decision admit(entry_ptr entry, std::string_view credential_id, std::string_view how);
+    [[nodiscard]] static decision deny(std::string_view reason_id, std::string_view reason, std::string_view how);
+    void answer(const decision& d, sdk::op_handle& op) const;
 
     const options options_;
     sdk::snapshot_cell<user_table> table_;

@@ -4,6 +4,7 @@
 #include <callgate/crypto/base64url.hpp>
 #include <callgate/crypto/hash.hpp>
 #include <callgate/nats/nkey.hpp>
+#include <callgate/sdk/config.hpp>
 #include <callgate/sdk/testing/driver.hpp>
 #include <crypt.h>
 #include <filesystem>
@@ -295,6 +296,12 @@ TEST_F(auth_static_test, operations_in_flight_are_answered_when_it_stops) {
         ASSERT_TRUE(c);
         EXPECT_TRUE(c->verdict == CG_VERDICT_ALLOW || c->reason_id == "shutting_down") << c->reason_id;
     }
+}
+
+TEST_F(auth_static_test, schema_is_json_and_closed) {
+    const auto schema = sdk::config_view::parse(auth_static::backend::config_schema);
+    EXPECT_FALSE(schema.at("additionalProperties").boolean());
+    EXPECT_TRUE(schema.at("$schema").string().find("draft-07") != std::string::npos);
 }
 
 }  // namespace

@@ -131,6 +131,16 @@ TEST_F(hash_pool_test, waiting_too_long_or_past_the_deadline_is_not_hashed) {
     EXPECT_EQ(outcome(fresh), "allow");
 }
 
+TEST_F(hash_pool_test, deadline_nearer_than_one_hash_is_not_tried_but_not_for_ever) {
+    start();
+    const auto first = occupy();
+    release();
+    EXPECT_EQ(outcome(first), "allow");
+    EXPECT_EQ(outcome(submit("a", "192.0.2.1", "wrong", 1us)), "unavailable out_of_time");
+    int refused = 0;
+    while (outcome(submit("a", "192.0.2.1", "right", 1us)) != "allow") ASSERT_LT(++refused, 1000) << "one slow hash turned everybody away";
+}
+
 TEST_F(hash_pool_test, cancelled_job_leaves_the_queue_at_once) {
     options.queue = 1;
     start();

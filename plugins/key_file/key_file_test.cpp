@@ -2,6 +2,7 @@
 #include "plugins/key_file/key_file.hpp"
 
 #include <callgate/crypto/box.hpp>
+#include <callgate/sdk/config.hpp>
 #include <callgate/sdk/testing/driver.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -243,6 +244,12 @@ TEST_F(key_file_test, configuration_faults_name_the_key) {
     EXPECT_EQ(fault(R"({"files": {"a": "x"}, "file": 1})"), "file: this key is not known");
     EXPECT_EQ(fault(R"({"files": {"a": 5}})"), "files.a: must be a string");
     EXPECT_EQ(fault(R"({"files": {}})"), "files: must name 1 to 256 files");
+}
+
+TEST_F(key_file_test, schema_is_json_and_closed) {
+    const auto schema = sdk::config_view::parse(key_file::provider::config_schema);
+    EXPECT_FALSE(schema.at("additionalProperties").boolean());
+    EXPECT_TRUE(schema.at("$schema").string().find("draft-07") != std::string::npos);
 }
 
 }  // namespace

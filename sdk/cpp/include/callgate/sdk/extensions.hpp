@@ -198,7 +198,10 @@ inline std::uint64_t start_http(const host_ref& host, const http_request& reques
     error.text = {reinterpret_cast<std::uint8_t*>(text), sizeof text, 0};
     std::uint64_t id = 0;
     const cg_status s = api.start(host.get(), &r, &id, &error);
-    if (s != CG_OK) throw status_error(s, std::string(text, std::min(error.text.size, sizeof text)), request.url);
+    if (s != CG_OK) {
+        const std::string why(text, std::min(error.text.size, sizeof text));
+        throw status_error(s, why.empty() ? "the host did not start the exchange, status " + std::to_string(s) : why, request.url);
+    }
     // The exchange belongs to on_done from here on.
     static_cast<void>(ctx.release());
     return id;

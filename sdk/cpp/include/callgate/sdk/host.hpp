@@ -25,7 +25,7 @@ class host_ref {
   public:
     /// Throws status_error(CG_E_ABI) when the host lacks what version 1.0 promises.
     explicit host_ref(const cg_host* host) : host_(host) {
-        if (host == nullptr || host->core == nullptr || host->core->struct_size < sizeof(cg_core))
+        if (host == nullptr || host->struct_size < sizeof(cg_host) || host->core == nullptr || host->core->struct_size < sizeof(cg_core))
             throw status_error(CG_E_ABI, "the host's table of services is shorter than version 1.0 of the ABI");
     }
 
