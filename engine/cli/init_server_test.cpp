@@ -55,6 +55,25 @@ TEST_P(init_server, accepts_the_configuration) {
     EXPECT_EQ(checked.status, 0) << checked.err;
 }
 
+#ifdef CALLGATE_CLI_CONFIG
+TEST_P(init_server, callgate_reads_its_own_configuration_and_its_policy_cases_hold) {
+    auto r = test::request_for(GetParam(), free_port());
+    r.accounts = std::vector<std::string>{"APP", "Shop-1"};
+    make(r);
+    const auto outcome = test::run_command({CALLGATE_EXECUTABLE, "policy", "test", dir + "/callgate.yaml"});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.err, "") << "not even a warning";
+    test::spit(tmp.file("cases.yaml"), "tests:\n  - name: nobody\n    identity: {backend: users, subject: bob}\n    expect: {account: Shop-1}\n", 0600);
+    const auto failing = test::run_command({CALLGATE_EXECUTABLE, "policy", "test", dir + "/callgate.yaml", tmp.file("cases.yaml")});
+    EXPECT_EQ(failing.status, 1);
+    EXPECT_THAT(failing.out, HasSubstr("FAIL"));
+    test::spit(dir + "/callgate.yaml", test::slurp(dir + "/callgate.yaml") + "surprise: 1\n", 0600);
+    const auto broken = test::run_command({CALLGATE_EXECUTABLE, "policy", "test", dir + "/callgate.yaml"});
+    EXPECT_EQ(broken.status, 1);
+    EXPECT_THAT(broken.err, HasSubstr("surprise"));
+}
+#endif
+
 TEST_P(init_server, starts_with_websocket_mqtt_monitoring_and_several_accounts) {
     const auto port = free_port();
     auto r = test::request_for(GetParam(), port);
