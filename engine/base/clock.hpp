@@ -13,12 +13,15 @@ class clock_source {
     [[nodiscard]] virtual std::int64_t mono_ns() const noexcept = 0;
     /// Wall clock, seconds since the epoch. Any thread.
     [[nodiscard]] virtual std::int64_t wall_s() const noexcept = 0;
+    /// Wall clock, milliseconds since the epoch, for records. Any thread.
+    [[nodiscard]] virtual std::int64_t wall_ms() const noexcept { return wall_s() * 1000; }
 };
 
 class system_clock_source final : public clock_source {
   public:
     [[nodiscard]] std::int64_t mono_ns() const noexcept override { return read(CLOCK_MONOTONIC); }
     [[nodiscard]] std::int64_t wall_s() const noexcept override { return read(CLOCK_REALTIME) / 1'000'000'000; }
+    [[nodiscard]] std::int64_t wall_ms() const noexcept override { return read(CLOCK_REALTIME) / 1'000'000; }
 
   private:
     static std::int64_t read(clockid_t id) noexcept {

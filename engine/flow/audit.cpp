@@ -51,9 +51,9 @@ std::string permissions_hash(const policy::grant& g) {
     return out;
 }
 
-audit_record make_audit_record(const request& r, std::int64_t now_ns, std::int64_t now_unix_s) {
+audit_record make_audit_record(const request& r, std::int64_t now_ns, std::int64_t now_unix_ms) {
     audit_record a;
-    a.unix_ms = now_unix_s * 1000;
+    a.unix_ms = now_unix_ms;
     a.correlation_id = r.correlation_id;
     a.server_id = r.claims.server.id;
     a.server_name = r.claims.server.name;

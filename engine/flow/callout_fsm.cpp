@@ -99,7 +99,10 @@ action callout_fsm::sign_user() {
     codec::user_jwt jwt;
     // Config mode places by aud, operator mode by the issuer's account; the other one is refused there (3.6).
     if (config.operator_mode) {
-        if (r_.account->set_issuer_account || !g.role.empty()) jwt.issuer_account = r_.account->placement;
+        // Without issuer_account the server takes the signer for the account: a key bound to the wrong account
+        // would place the client there instead of being refused.
+        if (r_.account->set_issuer_account || !g.role.empty() || r_.signer->nkey != r_.account->placement)
+            jwt.issuer_account = r_.account->placement;
     } else {
         jwt.aud = r_.account->placement;
     }

@@ -116,6 +116,15 @@ TEST_F(operator_mode, allow_with_signing_keys) {
     EXPECT_EQ(user(0).issuer_account, app_key.nkey);
 }
 
+TEST_F(operator_mode, a_key_bound_to_the_wrong_account_does_not_choose_the_account) {
+    use(false);
+    reconfigure([&](flow_config& c) { c.accounts["APP"].signer = auth_key; });
+    ask();
+    run();
+    EXPECT_EQ(user(0).iss, auth_key.nkey);
+    EXPECT_EQ(user(0).issuer_account, app_key.nkey) << "the server then refuses the key instead of placing the client into AUTH";
+}
+
 TEST_F(operator_mode, role_is_signed_by_the_scoped_key_with_nothing_of_its_own) {
     use(false);
     policy->given.grant.pub_allow.clear();

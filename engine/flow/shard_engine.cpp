@@ -313,7 +313,7 @@ class engine final : public shard_engine {
 
     void reply(request& r, const action& a) {
         const bool allow = r.verdict == "allow";
-        if (audit_.fail_closed() && !audit_.record(make_audit_record(r, clock_.mono_ns(), clock_.wall_s()))) {
+        if (audit_.fail_closed() && !audit_.record(make_audit_record(r, clock_.mono_ns(), clock_.wall_ms()))) {
             if (allow) {
                 // Without a record nobody gets in; the client is told to try again, not that it is refused.
                 r.verdict = "unavailable";
@@ -336,7 +336,7 @@ class engine final : public shard_engine {
         }
         metrics_.count_verdict(r.verdict, r.decision.reason_id, r.backend);
         if (!audit_.fail_closed()) {
-            auto record = make_audit_record(r, now, clock_.wall_s());
+            auto record = make_audit_record(r, now, clock_.wall_ms());
             if (!sent) record.reason = "reply could not be sent; " + record.reason;
             (void)audit_.record(std::move(record));
         }
@@ -350,7 +350,7 @@ class engine final : public shard_engine {
 
     void decided(request& r) {
         metrics_.count_verdict(r.verdict, r.decision.reason_id, r.backend);
-        (void)audit_.record(make_audit_record(r, clock_.mono_ns(), clock_.wall_s()));
+        (void)audit_.record(make_audit_record(r, clock_.mono_ns(), clock_.wall_ms()));
     }
 
     // Only verified requests come here: a kick closes somebody's connection.

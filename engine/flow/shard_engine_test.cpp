@@ -237,6 +237,43 @@ TEST_F(shard_engine_test, requests_that_ended_are_left_out_of_the_batch) {
     EXPECT_GT(metrics.late_completions.value(), 0u);
 }
 
+TEST_F(shard_engine_test, a_provider_that_hangs_does_not_gather_memory) {
+    keys->hold = true;
+    // Room for four requests in all.
+    reconfigure([](flow_config& c) { c.max_in_flight = 2; c.max_queued_bytes = 16 * 1024; });
+    for (int i = 0; i < 50; ++i) {
+        offer(claims());
+        run();
+        clock.advance_ns(2000 * ms);
+        run();
+    }
+    EXPECT_EQ(dropped(drop_reason::out_of_time), 50u);
+    EXPECT_EQ(dropped(drop_reason::slab_full), 0u);
+    keys->hold = false;
+    keys->complete(0);
+    offer(claims());
+    run();
+    EXPECT_EQ(links.replies.size(), 1u);
+}
+
+TEST_F(shard_engine_test, a_provider_that_hangs_does_not_hold_up_requests_that_do_not_need_it) {
+    auto slow = std::make_shared<testing::test_keys>("slow");
+    slow->hold = true;
+    reconfigure([&](flow_config& c) {
+        c.providers.push_back(slow);
+        auto signer = slow->add(nats::key_pair::generate(nats::key_type::account));
+        signer.provider = 1;
+        c.accounts["SLOW"] = {"SLOW", signer, false, {}};
+    });
+    policy->given.grant.account = "SLOW";
+    for (int i = 0; i < 200; ++i) offer(claims());
+    run();
+    policy->given.grant.account = "APP";
+    offer(claims());
+    run();
+    EXPECT_EQ(links.replies.size(), 1u);
+}
+
 TEST_F(shard_engine_test, one_round_is_bounded_and_says_so) {
     for (int i = 0; i < 200; ++i) offer(claims());
     EXPECT_TRUE(shard->run());

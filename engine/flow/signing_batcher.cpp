@@ -29,10 +29,7 @@ bool signing_batcher::can_flush() const {
 bool signing_batcher::saturated() const {
     return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
         const auto& l = entry.second;
-        const std::size_t at_once = l.signs_inline ? inline_items_per_round
-                                                   : std::size_t{std::max<std::uint32_t>(l.port->max_batch(), 1)} *
-                                                         std::max<std::uint32_t>(l.port->max_in_flight(), 1);
-        return l.outer.size() + l.inner.size() > 2 * at_once;
+        return l.signs_inline && l.outer.size() + l.inner.size() > 2 * inline_items_per_round;
     });
 }
 
@@ -64,8 +61,15 @@ std::unique_ptr<sign_job> signing_batcher::make_job(lane& l, std::size_t max, co
     return job;
 }
 
+void signing_batcher::forget_dead(lane& l, const deadline_of& deadlines) {
+    for (auto* queue : {&l.outer, &l.inner})
+        while (!queue->empty() && deadlines(queue->front().tag) == 0) queue->pop_front();
+}
+
 void signing_batcher::flush(const deadline_of& deadlines, std::size_t& inline_budget) {
     for (auto& [id, l] : lanes_) {
+        // What waits for a provider that hangs holds its request's memory. The oldest end first.
+        forget_dead(l, deadlines);
         while (has_slot(l)) {
             std::size_t max = std::max<std::uint32_t>(l.port->max_batch(), 1);
             if (l.signs_inline) {

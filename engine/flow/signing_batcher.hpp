@@ -35,8 +35,9 @@ class signing_batcher {
     void recycle(std::unique_ptr<sign_job> job);
     /// Something is queued for a provider with a free slot.
     [[nodiscard]] bool can_flush() const;
-    /// A provider is so far behind that starting more requests only makes them older in here, where they are no
-    /// longer cheap to drop.
+    /// A provider that signs on our thread is so far behind that starting more requests only makes them older in
+    /// here, where they are no longer cheap to drop. Others do not count: one of them that hangs must not hold up
+    /// requests that do not need it.
     [[nodiscard]] bool saturated() const;
     /// Lets go of providers without work that are not in the list.
     void keep_only(const std::vector<std::shared_ptr<key_port>>& providers);
@@ -56,6 +57,7 @@ class signing_batcher {
         bool signs_inline = true;  // until it shows otherwise
     };
     [[nodiscard]] static bool has_slot(const lane& l);
+    static void forget_dead(lane& l, const deadline_of& deadlines);
     std::unique_ptr<sign_job> make_job(lane& l, std::size_t max, const deadline_of& deadlines, std::int64_t& deadline_ns);
 
     std::uint32_t shard_;
