@@ -40,6 +40,9 @@ std::string with_references_as_wildcards(std::string_view subject) {
     return out;
 }
 
+// Each entry is compared with each other: a token of full size would keep a core busy for a minute.
+constexpr std::size_t max_compared = 2048;
+
 bool has_wildcards(std::string_view subject) { return is_valid_subject(subject) && !is_literal_subject(subject); }
 
 void check_token_position(issue_list& out, const export_claim& e) {
@@ -118,6 +121,7 @@ void check_import(issue_list& out, const import_claim& i, const std::string& acc
 
 void check_exports(issue_list& out, const std::vector<export_claim>& exports) {
     for (const auto& e : exports) check_export(out, e);
+    if (exports.size() > max_compared) return out.error("more than " + std::to_string(max_compared) + " exports: too many to compare with each other");
     for (std::size_t i = 0; i < exports.size(); ++i)
         for (std::size_t j = 0; j < exports.size(); ++j) {
             const auto &inner = exports[i], &outer = exports[j];
@@ -132,6 +136,7 @@ void check_imports(issue_list& out, const std::vector<import_claim>& imports, co
     struct place {
         std::string subject, account;
     };
+    if (imports.size() > max_compared) return out.error("more than " + std::to_string(max_compared) + " imports: too many to compare with each other");
     std::vector<place> taken;
     for (const auto& i : imports) {
         if (i.type == "service") {

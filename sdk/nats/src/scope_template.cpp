@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t max_expansions = 4096;
 // Of all subjects of one list: names and tags come from tokens, and one inside the other they multiply.
 constexpr std::size_t max_expanded_bytes = 4u << 20;
+// Characters looked at for one list, a tag counting as eight: some tenths of a second.
+constexpr std::size_t max_work = 64u << 20;
 
 using texts = std::vector<std::string>;
 
@@ -86,13 +88,21 @@ class expander {
         else if (deny_) return refused("deny list generated invalid subject " + quoted_text(subject));
         return {};
     }
-    result<void> reserve(const std::vector<texts>& values) {
-        std::size_t count = 1;
-        for (const auto& v : values) {
-            if (count > max_expansions / std::max<std::size_t>(1, v.size())) return too_many();
-            count *= v.size();
-        }
+    /// `count` choices times `by`; fails when these and those made so far are too many.
+    result<void> multiply(std::size_t& count, std::size_t by) const {
+        if (count > max_expansions / std::max<std::size_t>(1, by)) return too_many();
+        count *= by;
         return out_.size() + count > max_expansions ? result<void>(too_many()) : result<void>();
+    }
+    result<void> spend(std::size_t work) {
+        work_ += work;
+        return work_ > max_work ? result<void>(refused("templates and tags of one list are too many")) : result<void>();
+    }
+    result<std::optional<meaning>> find(std::string_view op, std::string_view folded) {
+        if (auto r = spend(op.size() + 8 * (context_.user_tags.size() + context_.account_tags.size())); !r) return r.error();
+        auto m = look_up(op, folded, context_);
+        if (m && m->values.size() > max_expansions) return too_many();
+        return m;
     }
     /// Calls f with each choice of one value from each list, the last list running fastest.
     template <class F>
@@ -106,7 +116,6 @@ class expander {
             if (i == 0) return {};
         }
     }
-    [[nodiscard]] const template_context& context() const { return context_; }
     [[nodiscard]] bool deny() const { return deny_; }
     [[nodiscard]] texts take() { return std::move(out_); }
 
@@ -116,7 +125,7 @@ class expander {
     static error too_many() { return refused("more than " + std::to_string(max_expansions) + " expansions in one list"); }
     const template_context& context_;
     bool deny_;
-    std::size_t bytes_ = 0;
+    std::size_t bytes_ = 0, work_ = 0;
     texts out_;
 };
 
@@ -130,7 +139,7 @@ std::vector<std::string> find_templates(std::string_view subject) {
             out.emplace_back(subject.substr(at, end + 2 - at));
             at = end + 2;
         } else {
-            ++at;
+            at = end;
         }
     }
     return out;
@@ -151,23 +160,28 @@ bool replace_all(std::string& text, const std::string& from, const std::string& 
 result<void> expand_2_11(expander& e, const std::string& subject) {
     const auto templates = find_templates(subject);
     std::vector<texts> values;
+    std::size_t choices = 1;
     for (const auto& t : templates) {
         const auto op = trimmed(std::string_view(t).substr(2, t.size() - 4));
-        auto m = look_up(op, lower(op), e.context());
+        auto found = e.find(op, lower(op));
+        if (!found) return found.error();
+        auto& m = *found;
         if (!m) return refused("operation " + quoted_text(op) + " in " + quoted_text(subject) + " is not defined");
         if (m->is_tag && m->values.empty()) {
             if (e.deny()) return refused("deny list generated invalid subject from " + quoted_text(subject) + ": tag " + quoted_text(m->tag_name) + " is not defined");
             m->values.emplace_back(" ");
         }
+        if (auto r = e.multiply(choices, m->values.size()); !r) return r;
         values.push_back(std::move(m->values));
     }
-    if (auto r = e.reserve(values); !r) return r;
     return expander::for_each_choice(values, [&](const std::vector<std::size_t>& at) -> result<void> {
         // One after the other over the text made so far, as the server does: a value that is itself a
         // template gets replaced by a later step.
         auto text = subject;
-        for (std::size_t i = 0; i < templates.size(); ++i)
+        for (std::size_t i = 0; i < templates.size(); ++i) {
+            if (auto r = e.spend(text.size()); !r) return r;
             if (!replace_all(text, templates[i], values[i][at[i]])) return expander::too_long();
+        }
         return e.add(text);
     });
 }
@@ -187,19 +201,23 @@ texts split(std::string_view subject) {
 result<void> expand_2_10(expander& e, const std::string& subject) {
     auto tokens = split(subject);
     std::vector<texts> values;
+    std::size_t choices = 1;
     for (auto& token : tokens) {
         if (!is_whole_token_template(token)) continue;
         std::string_view op = token;
         op.remove_prefix(2);
         if (op.ends_with("}}")) op.remove_suffix(2);
         const auto folded = lower(op);
-        auto m = look_up(folded, folded, e.context());
+        auto found = e.find(folded, folded);
+        if (!found) return found.error();
+        auto& m = *found;
         if (!m) token = " ";
         else if (!m->is_tag) token = m->values.front();
         else token.clear();
-        if (m && m->is_tag && !m->values.empty()) values.push_back(std::move(m->values));
+        if (!m || !m->is_tag || m->values.empty()) continue;
+        if (auto r = e.multiply(choices, m->values.size()); !r) return r;
+        values.push_back(std::move(m->values));
     }
-    if (auto r = e.reserve(values); !r) return r;
     return expander::for_each_choice(values, [&](const std::vector<std::size_t>& at) {
         // Empty tokens are filled from the left, whatever made them empty.
         std::string text;

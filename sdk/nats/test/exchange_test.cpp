@@ -139,6 +139,15 @@ TEST(exports, subjects_and_info) {
     EXPECT_TRUE(mentions(issues_of(e), "description"));
 }
 
+TEST(exports, counts_that_cannot_be_compared_are_refused) {
+    std::vector<export_claim> many;
+    for (int i = 0; i < 2048; ++i) many.push_back(exported("stream", "s." + std::to_string(i)));
+    EXPECT_TRUE(validate(account_with(many), now).empty());
+    many.push_back(exported("stream", "last"));
+    EXPECT_TRUE(mentions(validate(account_with(many), now), "too many to compare"));
+    EXPECT_TRUE(mentions(validate(account_with({}, std::vector<import_claim>(2049, imported("stream", "a"))), now), "too many to compare"));
+}
+
 TEST(imports, kinds_and_flags) {
     EXPECT_TRUE(issues_of(imported("stream", "a.>")).empty());
     EXPECT_TRUE(mentions(issues_of(imported("", "a")), "invalid import type"));

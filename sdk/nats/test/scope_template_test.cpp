@@ -149,6 +149,32 @@ TEST(scope_template, nested_values_cannot_blow_up) {
     EXPECT_FALSE(expanded(p, template_dialect::v2_11, c));
 }
 
+// Token-sized input of each shape that once made the work grow with the square of its length.
+TEST(scope_template, hostile_sizes_end_soon) {
+    constexpr std::size_t size = 1u << 20;
+    auto c = context();
+    c.user_tags.clear();
+    for (int i = 0; i < 100'000; ++i) c.user_tags.push_back("t:" + std::to_string(i));
+    std::string many_templates, many_missing;
+    while (many_templates.size() < size) many_templates += "{{name()}}.", many_missing += "{{tag(none)}}.";
+    for (const auto& subject : {std::string(size, '{') + "} {{name()}}", many_templates + "x", many_missing + "x", std::string("{{tag(t)}}")}) {
+        permissions p;
+        p.pub.allow = {subject};
+        for (auto d : {template_dialect::v2_10, template_dialect::v2_11}) {
+            for (const auto& with : {c, context()}) {
+                const auto r = expanded(p, d, with);
+                if (r) {
+                    EXPECT_LE(r->pub.allow.size(), 4096u);
+                }
+            }
+        }
+    }
+    permissions p;
+    p.pub.allow = {"{{tag(t)}}"};
+    EXPECT_FALSE(expanded(p, template_dialect::v2_11, c));
+    EXPECT_FALSE(expanded(p, old, c));
+}
+
 TEST(scope_template, odd_braces) {
     EXPECT_EQ(allowed("a.{{}}"), texts{"a.{{}}"});
     EXPECT_EQ(allowed("a.{{name()"), texts{"a.{{name()"});
