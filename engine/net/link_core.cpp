@@ -75,8 +75,8 @@ void link_core::attempt() {
 
 void link_core::watch_attempt(std::int64_t after_ns) {
     dial_timer_.expires_after(after(after_ns));
-    dial_timer_.async_wait([self = shared_from_this()](const boost::system::error_code& ec) {
-        if (ec || !self->dialling_) return;
+    dial_timer_.async_wait([self = shared_from_this(), watched = dialling_](const boost::system::error_code& ec) {
+        if (ec || !watched || self->dialling_ != watched) return;
         self->dialling_->abort(static_cast<std::uint32_t>(to_ms(self->options_.connect_timeout_ns) / 2));
         self->watch_attempt(second_ns);
     });
@@ -99,7 +99,8 @@ void link_core::on_dialled(result<dialled> r) {
     }
     if (r) return on_connected(std::move(*r));
     error why = r.error();
-    if (control && control->stop().cancelled())
+    // A definite answer that came late says more than that it was late.
+    if (control && control->stop().cancelled() && (why.code == errc::cancelled || control->in_cnats()))
         why = make_error(errc::deadline, "no login within " + std::to_string(to_ms(options_.connect_timeout_ns)) + " ms", why.where);
     fail_attempt(why);
 }
