@@ -9,6 +9,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <sstream>
+#include <unordered_map>
 
 #include "engine/policy/document.hpp"
 
@@ -59,11 +60,12 @@ class tree_builder final : public YAML::EventHandler {
     struct stack {
         std::vector<node*> nodes;
         std::vector<bool> keyed;
+        std::vector<std::unordered_map<std::string, int>> seen;  // keys of each mapping and their lines
         [[nodiscard]] bool empty() const { return nodes.empty(); }
         [[nodiscard]] node* back() const { return nodes.back(); }
         [[nodiscard]] bool back_has_key() const { return keyed.back(); }
-        void push(node* n) { nodes.push_back(n); keyed.push_back(false); }
-        void pop() { nodes.pop_back(); keyed.pop_back(); }
+        void push(node* n) { nodes.push_back(n); keyed.push_back(false); seen.emplace_back(); }
+        void pop() { nodes.pop_back(); keyed.pop_back(); seen.pop_back(); }
     };
 
     [[nodiscard]] std::string here() const {
@@ -81,12 +83,10 @@ class tree_builder final : public YAML::EventHandler {
 
     void take_key(const YAML::Mark& mark, const std::string& key) {
         node& map = *frames_.back();
-        for (const auto& m : map.members) {
-            if (m.key == key) {
-                to_.error(line_of(mark), here_without_last() + node_key(key),
-                          fmt::format("appears twice in the same mapping, first in line {}; remove one", m.line));
-                break;
-            }
+        const auto [first, fresh] = frames_.seen.back().emplace(key, line_of(mark));
+        if (!fresh) {
+            to_.error(line_of(mark), here_without_last() + node_key(key),
+                      fmt::format("appears twice in the same mapping, first in line {}; remove one", first->second));
         }
         map.members.push_back({key, line_of(mark), {}});
         if (key == "<<") to_.error(line_of(mark), here(), "merge keys (<<) are not supported; write the keys out");
