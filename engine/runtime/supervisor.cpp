@@ -347,13 +347,15 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     if (!old) {
         if (auto r = open_clusters(*c); !r) return fail_start(r.error());
     }
+    refresh_views();
+    refresh_health();
+    publish_status();
     {
+        // Last: /readyz says "starting" until the clusters to wait for are in the status.
         const std::lock_guard lock(status_mutex_);
         ++status_.config_generation;
         status_.config_loaded_unix_s = clock_.wall_s();
     }
-    refresh_views();
-    refresh_health();
     if (!old) return;
     log::set_level(level_of(c->settings.log.level));
     std::weak_ptr<const flow::flow_config> last_user = old->flow;

@@ -80,7 +80,7 @@ export class daemon {
   static async start(folder, { wait = true, env = {} } = {}) {
     const made = new daemon();
     Object.assign(made, folder);
-    made.process = new child_process(callgate_binary, ["serve", "-c", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env } });
+    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env } });
     made.pid = made.process.child.pid;
     if (wait) {
       await made.listening();

@@ -48,6 +48,8 @@ max_control_line: 64KB`;
     default_sentinel: version !== "2.10.27", sentinel: { bearer_token: true }, extra, timeout: 2 * patience });
 }
 
+const credential_in_user_name = ({ transport, mode, version }) => transport === "mqtt" && mode === "operator" && version === "2.10.27";
+
 // How each transport's client hands over the credential; operator mode adds the sentinel.
 async function log_in({ transport, mode, version }, server, deployment, name, credential = token) {
   const sentinel = mode === "operator" ? [jwtAuthenticator(deployment.sentinel_jwt)] : [];
@@ -60,8 +62,8 @@ async function log_in({ transport, mode, version }, server, deployment, name, cr
     const client = await wsconnect({ servers: `ws://127.0.0.1:${server.ports.websocket}`, ...options });
     return { close: () => client.close(), filter: { cid: client.info.client_id } };
   }
-  // 2.10.27 has no default sentinel: the MQTT password is the sentinel and the credential is the user name.
-  const login = mode === "operator" && version === "2.10.27" ? { username: credential, password: deployment.sentinel_jwt } : { username: "ignored", password: credential };
+  // 2.10.27 has no default sentinel: the MQTT password is the sentinel.
+  const login = credential_in_user_name({ transport, mode, version }) ? { username: credential, password: deployment.sentinel_jwt } : { username: "ignored", password: credential };
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${server.ports.mqtt}`, { ...login, clientId: name, protocolVersion: 4, reconnectPeriod: 0, connectTimeout: 10_000 * patience });
   return { close: () => client.endAsync(true), filter: { mqtt_client: name } };
 }
@@ -83,7 +85,11 @@ describe("matrix", { concurrency: 2 }, () => {
       const server = await nats_server.start({ version: cell.version, config: deployment.text, listens: ["websocket", ...(cell.transport === "mqtt" ? ["mqtt"] : [])] });
       let gate, client;
       try {
-        gate = await daemon.start(write_folder(deployment, { server, users, policy }));
+        // On 2.10.27 an MQTT client of operator mode has only its user name left for the credential, and the sentinel
+        // arrives as password and token as well.
+        const routes = [{ name: "devices", when: { "connection.kind": "mqtt" }, credential: credential_in_user_name(cell) ? ["user"] : ["auth_token"], chain: ["users"] },
+          { name: "all", credential: ["auth_token"], chain: ["users"] }];
+        gate = await daemon.start(write_folder(deployment, { server, users, policy, routes }));
         client = await log_in(cell, server, deployment, "cell-client");
         const rows = await connz_row(server, deployment, client.filter);
         assert.equal(rows.length, 1, JSON.stringify(rows));
