@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
 import { connect as tcp_connect, jwtAuthenticator, tokenAuthenticator } from "@nats-io/transport-node";
-import { authority } from "../lib/certificates.mjs";
+import { certificate_authority } from "../lib/certificates.mjs";
 import { daemon, patience, sha256, write_folder } from "../lib/daemon.mjs";
 import { config_mode, operator_mode } from "../lib/deployment.mjs";
-import { nats_server, scratch_dir, versions } from "../lib/nats_server.mjs";
+import { nats_server, versions } from "../lib/nats_server.mjs";
 import { wire_client } from "../lib/wire.mjs";
 
 const token = "correct-horse-battery-staple-0123456789";
@@ -16,27 +16,27 @@ const users = [{ user: "alice", token_sha256: sha256(token) }];
 describe("beside the matrix", { concurrency: 2 }, () => {
   for (const version of versions) {
     test(`mutual TLS [${version}]: links with CA and client certificate, a client with its own`, { timeout: 60_000 * patience }, async () => {
-      const dir = scratch_dir();
-      const ca = new authority(dir);
-      const own = ca.issue("nats-server", "serverAuth"), link = ca.issue("callgate", "clientAuth"), person = ca.issue("person", "clientAuth");
-      const extra = `tls { cert_file: "${own.cert_file}", key_file: "${own.key_file}", ca_file: "${ca.ca_file}", verify: true, timeout: 5 }`;
+      const ca = new certificate_authority();
+      const own = ca.issue("nats-server", "/CN=nats-server"), link = ca.issue("callgate", "/CN=callgate"), person = ca.issue("person", "/CN=person");
+      fs.chmodSync(link.key, 0o600);
+      const extra = `tls { cert_file: "${own.cert}", key_file: "${own.key}", ca_file: "${ca.ca}", verify: true, timeout: 5 }`;
       const deployment = config_mode({ xkey: true, accounts: "APP {}", extra, timeout: 2 * patience });
       const server = await nats_server.start({ version, config: deployment.text });
       let gate;
       try {
-        const tls = { ca_file: ca.ca_file, cert_file: link.cert_file, key_file: link.key_file, server_name: "localhost" };
+        const tls = { ca_file: ca.ca, cert_file: link.cert, key_file: link.key, server_name: "localhost" };
         gate = await daemon.start(write_folder(deployment, { urls: [`tls://127.0.0.1:${server.port}`], users, nats: { tls } }));
         const client = await tcp_connect({ servers: `tls://localhost:${server.port}`, token, reconnect: false, timeout: 10_000 * patience,
-          tls: { ca: fs.readFileSync(ca.ca_file, "utf8"), cert: person.cert.toString(), key: person.key.toString() } });
+          tls: { caFile: ca.ca, certFile: person.cert, keyFile: person.key } });
         const info = (await client.request("$SYS.REQ.USER.INFO")).json().data;
         assert.equal(info.account, "APP");
         assert.equal(info.user, "alice");
         await client.close();
-        await assert.rejects(tcp_connect({ servers: `tls://localhost:${server.port}`, token, reconnect: false, tls: { ca: fs.readFileSync(ca.ca_file, "utf8") } }));
+        await assert.rejects(tcp_connect({ servers: `tls://localhost:${server.port}`, token, reconnect: false, tls: { caFile: ca.ca } }));
       } finally {
         await gate?.stop();
         await server.stop();
-        fs.rmSync(dir, { recursive: true, force: true });
+        ca.remove();
       }
     });
 
