@@ -27,6 +27,8 @@ bool unique_members(const simdjson::dom::element& e) {
 }  // namespace
 
 bool parse_strict(simdjson::dom::parser& parser, std::string_view text, simdjson::dom::object& out) {
+    // simdjson copies its input, and a null pointer is no source even for nothing.
+    if (text.empty()) return false;
     if (parser.max_depth() != max_json_depth || parser.capacity() < text.size()) {
         if (parser.allocate(std::max<std::size_t>(text.size(), 4096), max_json_depth) != simdjson::SUCCESS) return false;
     }
