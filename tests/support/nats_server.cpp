@@ -54,7 +54,7 @@ std::string server_binary(server_version v) {
     std::string path;
     if (const char* from_env = std::getenv(variable); from_env && *from_env) path = from_env;
 #ifdef CALLGATE_SOURCE_DIR
-    else path = std::string(CALLGATE_SOURCE_DIR) + "/build/deps/nats-server-" + std::string(to_string(v));
+    else path = std::string(CALLGATE_SOURCE_DIR) + "/build/deps/bin/nats-server-" + std::string(to_string(v));
 #endif
     if (path.empty() || ::access(path.c_str(), X_OK) != 0)
         throw std::runtime_error("no nats-server " + std::string(to_string(v)) + " at '" + path + "': run tools/setup or set " + variable);

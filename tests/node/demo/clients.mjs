@@ -93,7 +93,7 @@ export const mqtt_js = {
       },
       // A refused publish closes an MQTT connection without a word in protocol 3.1.1.
       publish: (subject, text) => client.publishAsync(subject.replaceAll(".", "/"), text, { qos: 0 }),
-      close: () => client.endAsync(true),
+      close: () => client.endAsync(),
     };
   },
 };
@@ -120,13 +120,14 @@ export class browser {
     const page = await this.chromium.newPage();
     await page.goto(`http://127.0.0.1:${this.server.address().port}/`);
     try {
-      const cid = await page.evaluate(async ([url, { user, pass, token }]) => {
+      const { cid, ms } = await page.evaluate(async ([url, { user, pass, token }]) => {
         const { wsconnect } = await import("/nats.js");
+        const begin = performance.now();
         window.client = await wsconnect({ servers: url, ...(token ? { token } : { user, pass }), reconnect: false, timeout: 8000 });
-        return window.client.info.client_id;
+        return { cid: window.client.info.client_id, ms: performance.now() - begin };
       }, [`ws://127.0.0.1:${ports.websocket}`, credential]);
       return {
-        cid, errors: [], heard,
+        cid, ms, errors: [], heard,
         subscribe: async (subject, told) => {
           await page.exposeFunction("told_" + subject.replace(/\W/g, "_"), told);
           await page.evaluate(async ([s, name]) => {

@@ -9,7 +9,7 @@ import net from "node:net";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { fromSeed } from "@nats-io/nkeys";
-import { daemon } from "../lib/daemon.mjs";
+import { callgate_binary, daemon } from "../lib/daemon.mjs";
 import { root, scratch_dir, server_binary } from "../lib/nats_server.mjs";
 import { child_process } from "../lib/process.mjs";
 import { wire_client } from "../lib/wire.mjs";
@@ -17,7 +17,7 @@ import { blurt, browser, libnats, mqtt_js, nats_js_tcp, nats_js_ws } from "./cli
 import { audience, issuer } from "./issuer.mjs";
 
 const { values } = parseArgs({ options: { mode: { type: "string", default: "operator" }, "server-version": { type: "string", default: "2.15.1" }, keep: { type: "boolean", default: false } } });
-const bin = path.join(root, "build", process.env.CALLGATE_PRESET ?? "release", "bin");
+const bin = path.dirname(callgate_binary);
 const version = values["server-version"];
 
 async function free_ports(count) {
@@ -33,7 +33,7 @@ async function free_ports(count) {
 function break_glass(folder) {
   const creds = path.join(folder, "keys/break-glass.creds");
   if (!fs.existsSync(creds)) return { user: "break-glass", pass: fs.readFileSync(path.join(folder, "keys/break-glass.password"), "utf8").trim() };
-  const [, jwt, seed] = /-----\n([^-\s]+)\n-+END NATS USER JWT[\s\S]*?SEED-----\n(\S+)\n/.exec(fs.readFileSync(creds, "utf8"));
+  const [, jwt, seed] = /-----\n(\S+)\n-+END NATS USER JWT[\s\S]*?SEED-----\n(\S+)\n/.exec(fs.readFileSync(creds, "utf8"));
   const pair = fromSeed(new TextEncoder().encode(seed));
   return { jwt, key: { pair, public: pair.getPublicKey() } };
 }
@@ -65,7 +65,7 @@ try {
   users: {plugin: auth_static, config: {file: users.yaml}}
   corp:
     plugin: auth_oidc
-    config: {issuers: [{issuer: "${idp.url}", audiences: [${audience}], algorithms: [RS256, ES256, EdDSA, PS256], jwks_url: "${idp.jwks_url}"}]}
+    config: {issuers: [{issuer: "${idp.url}", audiences: [${audience}], algorithms: [RS256, ES256, EdDSA, PS256], jwks_url: "${idp.jwks_url}", allow_http_loopback: true}]}
 routes:
   - {name: all, credential: [auth_token, pass], chain: [corp, users]}
 policy:
@@ -168,7 +168,8 @@ policy:
     } catch (error) {
       refusal = error.message;
     }
-    const ms = performance.now() - begin;
+    // A page counts only its connection, not its own loading.
+    const ms = session?.ms ?? performance.now() - begin;
     const row = { client: entry.client.name, credential: entry.what, outcome: session ? "in" : "refused", account: "-", publish: "-", subscribe: "-", expires: "-", ms: ms.toFixed(0) };
     if (session) {
       row.account = await account_of(session, entry.who);
