@@ -13,7 +13,20 @@ std::string trimmed_lower(std::string_view s) {
     return out;
 }
 
+// Seeds begin with S, private keys with P; somebody will paste one where a public key belongs.
+bool looks_private(std::string_view s) {
+    return s.size() >= 50 && (s[0] == 'S' || s[0] == 'P') &&
+           std::ranges::all_of(s.substr(0, 50), [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '2' && c <= '7'); });
+}
+
 }  // namespace
+
+std::string quoted_text(std::string_view text) {
+    if (looks_private(text)) return "(" + std::to_string(text.size()) + " characters that look like a seed)";
+    std::string out;
+    append_json_string(out, text.substr(0, 80), false);
+    return out;
+}
 
 void object_reader::cidr_texts(std::string_view name, std::vector<std::string>& v) {
     const auto* e = take(name);

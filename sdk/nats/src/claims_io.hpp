@@ -38,11 +38,8 @@ struct io_failure {
     }
 };
 
-inline std::string quoted_text(std::string_view text) {
-    std::string out;
-    append_json_string(out, text.substr(0, 80), false);
-    return out;
-}
+/// For error texts: at most 80 characters, and nothing of what looks like a seed or private key.
+[[nodiscard]] std::string quoted_text(std::string_view text);
 
 class object_writer {
   public:

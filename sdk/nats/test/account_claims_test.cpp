@@ -318,3 +318,15 @@ TEST(account_claims, self_signed_with_limits_is_a_warning) {
     a.limits = {0, 0, 0, 0, 0, 0, 0, false, false};
     EXPECT_TRUE(validate(a, now).empty());
 }
+
+TEST(account_claims, a_seed_in_the_wrong_place_is_not_quoted) {
+    const auto key = key_pair::generate(key_type::account);
+    const auto guarded = key.seed_text();
+    const std::string seed(guarded.text());
+    auto a = plain_account();
+    a.signing_keys = {{seed, false, "", "", {}}};
+    a.authorization.auth_users = {seed};
+    for (const auto& i : validate(a, now)) EXPECT_EQ(i.text.find(seed.substr(2, 8)), std::string::npos) << i.text;
+    a.sub = seed;
+    EXPECT_EQ(encode(a, key, now).error().text.find(seed.substr(2, 8)), std::string::npos);
+}
