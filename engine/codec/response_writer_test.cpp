@@ -154,7 +154,8 @@ TEST_F(response_writer_test, hostile_names_stay_inside_their_string) {
     user_jwt c;
     c.iss = account.public_text();
     c.sub = user.public_text();
-    const std::string name("\",\"aud\":\"SYS\",\"x\":\"\0\xff", 25);
+    constexpr char raw[] = "\",\"aud\":\"SYS\",\"x\":\"\0\xff";
+    const std::string name(raw, sizeof raw - 1);
     c.name = name;
     const auto decoded = nats::decode_as<nats::user_claims>(signed_token(c));
     ASSERT_TRUE(decoded) << decoded.error().text;

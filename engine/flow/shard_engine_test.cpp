@@ -19,7 +19,7 @@ struct shard_engine_test : ::testing::Test, testing::world {};
 
 // ---- replies
 TEST_F(shard_engine_test, at_most_one_reply_under_random_order_duplicates_and_late_completions) {
-    for (unsigned seed = 1; seed <= 40; ++seed) {
+    for (unsigned seed = 1; seed <= 20; ++seed) {
         testing::world w;
         w.keys->hold = w.keys->hold_shared = true;
         w.keys->in_flight = 3;
