@@ -10,6 +10,8 @@ import { child_process } from "./process.mjs";
 
 export const preset = process.env.CALLGATE_PRESET ?? "release";
 export const callgate_binary = process.env.CALLGATE_BIN ?? path.join(root, "build", preset, "bin/callgate");
+// At once and for every suite that needs the daemon: servers that were started before it would keep the suite alive.
+if (!fs.existsSync(callgate_binary)) throw new Error(`no daemon at ${callgate_binary}: build it (tools/test --stage build), or name it in CALLGATE_BIN`);
 // A sanitizer's build is several times slower; only patience grows, no expectation changes.
 export const patience = preset === "release" ? 1 : 4;
 
@@ -82,9 +84,14 @@ export class daemon {
     Object.assign(made, folder);
     made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env } });
     made.pid = made.process.child.pid;
-    if (wait) {
-      await made.listening();
-      await made.until_ready();
+    try {
+      if (wait) {
+        await made.listening();
+        await made.until_ready();
+      }
+    } catch (error) {
+      await made.process.stop();
+      throw error;
     }
     return made;
   }
