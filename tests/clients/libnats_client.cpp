@@ -4,7 +4,7 @@
 #include <nats/nats.h>
 
 #include <cstdio>
-#include <cstring>
+#include <fstream>
 #include <iostream>
 #include <mutex>
 #include <sstream>
@@ -32,6 +32,15 @@ void on_closed(natsConnection*, void*) { say("closed"); }
 void on_disconnected(natsConnection*, void*) { say("disconnected"); }
 void on_reconnected(natsConnection*, void*) { say("reconnected"); }
 
+// Asked by libnats before every CONNECT, so a token that was renewed in its file is the one sent.
+std::string token_file, token_text;
+const char* read_token(void*) {
+    std::ifstream in(token_file);
+    token_text.clear();
+    std::getline(in, token_text);
+    return token_text.c_str();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -44,11 +53,12 @@ int main(int argc, char** argv) {
         else if (a == "--user") user = value();
         else if (a == "--pass") pass = value();
         else if (a == "--token") token = value();
+        else if (a == "--token-file") token_file = value();
         else if (a == "--creds") creds = value();
         else if (a == "--name") name = value();
         else if (a == "--reconnect") reconnect = true;
         else {
-            std::cerr << "libnats_client: unknown argument " << a << "; known: --url --user --pass --token --creds --name --reconnect\n";
+            std::cerr << "libnats_client: unknown argument " << a << "; known: --url --user --pass --token --token-file --creds --name --reconnect\n";
             return 2;
         }
     }
@@ -58,6 +68,8 @@ int main(int argc, char** argv) {
     if (s == NATS_OK) s = natsOptions_SetURL(o, url.c_str());
     if (s == NATS_OK && !user.empty()) s = natsOptions_SetUserInfo(o, user.c_str(), pass.c_str());
     if (s == NATS_OK && !token.empty()) s = natsOptions_SetToken(o, token.c_str());
+    if (s == NATS_OK && !token_file.empty()) s = natsOptions_SetTokenHandler(o, read_token, nullptr);
+    if (s == NATS_OK && reconnect) s = natsOptions_SetReconnectWait(o, 100);
     if (s == NATS_OK && !creds.empty()) s = natsOptions_SetUserCredentialsFromFiles(o, creds.c_str(), nullptr);
     if (s == NATS_OK) s = natsOptions_SetName(o, name.c_str());
     if (s == NATS_OK) s = natsOptions_SetAllowReconnect(o, reconnect);

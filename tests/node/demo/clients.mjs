@@ -4,7 +4,8 @@
 import http from "node:http";
 import net from "node:net";
 import path from "node:path";
-import { connect as tcp_connect } from "@nats-io/transport-node";
+import { Worker } from "node:worker_threads";
+import { connect as tcp_connect, tokenAuthenticator } from "@nats-io/transport-node";
 import { wsconnect } from "@nats-io/nats-core";
 import mqtt from "mqtt";
 import { WebSocket } from "ws";
@@ -43,8 +44,42 @@ async function over_nats_js(connect, servers, { user, pass, token }) {
   };
 }
 
-export const nats_js_tcp = { name: "nats.js TCP", connect: ({ ports }, credential) => over_nats_js(tcp_connect, `127.0.0.1:${ports.client}`, credential) };
-export const nats_js_ws = { name: "nats.js WebSocket", connect: ({ ports }, credential) => over_nats_js(wsconnect, `ws://127.0.0.1:${ports.websocket}`, credential) };
+// The same with a credential that is asked for at every connect: token() gives the current one.
+async function renewing_tcp({ ports }, token) {
+  const client = await tcp_connect({ servers: `127.0.0.1:${ports.client}`, authenticator: tokenAuthenticator(token.get), reconnectTimeWait: 100, timeout: 8000 });
+  let again;
+  const reconnected = new Promise((resolve, reject) => {
+    again = resolve;
+    client.closed().then((error) => reject(error ?? new Error("closed")));
+  });
+  reconnected.catch(() => {});
+  (async () => {
+    for await (const status of client.status()) if (status.type === "reconnect") again();
+  })();
+  return { cid: client.info.client_id, reconnected, publish: async (subject, text) => (client.publish(subject, text), client.flush()), close: () => client.close() };
+}
+
+async function renewing_ws({ ports }, token) {
+  const worker = new Worker(new URL("./ws_worker.mjs", import.meta.url), { workerData: { url: `ws://127.0.0.1:${ports.websocket}`, token: token.get() } });
+  const told = (key) => new Promise((resolve, reject) => {
+    worker.on("message", (message) => (message[key] !== undefined ? resolve(message[key]) : message.closed && reject(new Error(message.closed))));
+    worker.on("error", reject);
+  });
+  const reconnected = told("reconnected");
+  reconnected.catch(() => {});
+  const cid = await told("connected");
+  return {
+    cid, reconnected,
+    renewed: () => worker.postMessage({ token: token.get() }),
+    publish: (subject, text) => (worker.postMessage({ publish: [subject, text] }), told("published")),
+    close: () => new Promise((resolve) => (worker.once("exit", resolve), worker.postMessage({ close: true }))),
+  };
+}
+
+export const nats_js_tcp = { name: "nats.js TCP", connect: ({ ports }, credential) => over_nats_js(tcp_connect, `127.0.0.1:${ports.client}`, credential),
+  renewing: renewing_tcp };
+export const nats_js_ws = { name: "nats.js WebSocket", connect: ({ ports }, credential) => over_nats_js(wsconnect, `ws://127.0.0.1:${ports.websocket}`, credential),
+  renewing: renewing_ws };
 
 export const libnats = {
   name: "libnats",
@@ -79,6 +114,22 @@ export const libnats = {
   },
 };
 
+libnats.renewing = async ({ ports, bin }, token) => {
+  const child = new child_process(path.join(bin, "libnats_client"), ["--url", `nats://127.0.0.1:${ports.client}`, "--token-file", token.file, "--reconnect"], { stdio: ["pipe", "pipe", "pipe"] });
+  await child.line(/^connected$/);
+  return {
+    reconnected: child.line(/^reconnected$/, { timeout: 40_000 }),
+    publish: async (subject, text) => {
+      child.child.stdin.write(`pub ${subject} ${text}\nflush\n`);
+      await child.line(/^done flush/);
+    },
+    close: async () => {
+      child.child.stdin.end("quit\n");
+      await child.exited;
+    },
+  };
+};
+
 export const mqtt_js = {
   name: "MQTT.js",
   mqtt: true,
@@ -98,13 +149,25 @@ export const mqtt_js = {
   },
 };
 
+mqtt_js.renewing = async ({ ports }, token, name) => {
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${ports.mqtt}`, { username: "-", password: token.get(), clientId: name, protocolVersion: 4, reconnectPeriod: 100 });
+  client.on("error", () => {});
+  client.on("reconnect", () => (client.options.password = token.get()));
+  return {
+    mqtt_client: name,
+    reconnected: new Promise((resolve) => client.once("connect", resolve)),
+    publish: (subject, text) => client.publishAsync(subject.replaceAll(".", "/"), text, { qos: 0 }),
+    close: () => client.endAsync(),
+  };
+};
+
 // A page in Chromium that runs nats.js over its own WebSocket.
 export class browser {
   static async start() {
     const { chromium } = await import("playwright-core");
     const made = new browser();
     const { build } = await import("esbuild");
-    const { outputFiles } = await build({ stdin: { contents: 'export { wsconnect } from "@nats-io/nats-core";', resolveDir: path.dirname(new URL(import.meta.url).pathname) },
+    const { outputFiles } = await build({ stdin: { contents: 'export { wsconnect, tokenAuthenticator } from "@nats-io/nats-core";', resolveDir: path.dirname(new URL(import.meta.url).pathname) },
       bundle: true, format: "esm", platform: "browser", write: false, logLevel: "silent" });
     made.server = http.createServer((request, response) => {
       if (request.url === "/nats.js") response.writeHead(200, { "content-type": "text/javascript" }).end(outputFiles[0].text);
@@ -142,6 +205,27 @@ export class browser {
       await page.close();
       throw new Error(String(error.message).split("\n")[0].replace(/^page.evaluate: /, ""));
     }
+  }
+  async renewing({ ports }, token) {
+    const page = await this.chromium.newPage();
+    await page.goto(`http://127.0.0.1:${this.server.address().port}/`);
+    const cid = await page.evaluate(async ([url, first]) => {
+      const { wsconnect, tokenAuthenticator } = await import("/nats.js");
+      window.token = first;
+      window.client = await wsconnect({ servers: url, authenticator: tokenAuthenticator(() => window.token), reconnectTimeWait: 100, timeout: 8000 });
+      window.reconnected = new Promise((resolve) => (async () => {
+        for await (const status of window.client.status()) if (status.type === "reconnect") resolve();
+      })());
+      return window.client.info.client_id;
+    }, [`ws://127.0.0.1:${ports.websocket}`, token.get()]);
+    return {
+      cid,
+      // The page fetches its token itself; here the demo hands it over.
+      renewed: () => page.evaluate((text) => (window.token = text), token.get()),
+      reconnected: page.evaluate(() => window.reconnected),
+      publish: (subject, text) => page.evaluate(async ([s, t]) => { window.client.publish(s, t); await window.client.flush(); }, [subject, text]),
+      close: () => page.close(),
+    };
   }
   async stop() {
     await this.chromium.close();
