@@ -163,6 +163,9 @@ void instance::start(std::int64_t timeout_ns, done then) {
 }
 
 void instance::drain(std::int64_t timeout_ns, done then) {
+    // Never started, as when another plugin of the same configuration was refused: there is nothing to drain, and
+    // stop must find that out as well.
+    if (phase_ == phase::made) return loop_->post([then = std::move(then)] { then({}); });
     phase_ = phase::draining;
     call("drain", life_.drain, timeout_ns, {}, std::move(then));
 }
@@ -182,10 +185,18 @@ void instance::stop(std::int64_t timeout_ns, done then) {
 }
 
 void instance::health(std::int64_t timeout_ns, std::function<void(result<health_report>)> then) {
+    if (!health_owed_.expired())
+        return loop_->post([self = shared_from_this(), then = std::move(then)] {
+            then(self->named(make_error(errc::busy, "has still not answered the question before; the plugin hangs"), "health"));
+        });
     auto report = std::make_shared<health_report>(health_report{CG_HEALTH_OK, {}});
+    // Lives as long as the operation, which can be long after its deadline: asked every few seconds, a plugin that hangs
+    // would otherwise collect operations without end.
+    const auto owed = std::make_shared<char>();
+    health_owed_ = owed;
     call(
         "health", life_.health, timeout_ns,
-        [report](const cg_completion& c) {
+        [report, owed](const cg_completion& c) {
             cg_health h{};
             if (!read_struct(static_cast<const cg_health*>(c.result), h) || h.state < CG_HEALTH_OK || h.state > CG_HEALTH_DOWN) {
                 *report = {CG_HEALTH_DOWN, "the plugin returned no usable cg_health"};

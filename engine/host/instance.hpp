@@ -71,6 +71,7 @@ class instance : public std::enable_shared_from_this<instance> {
     void start(std::int64_t timeout_ns, done then);
     void drain(std::int64_t timeout_ns, done then);
     void stop(std::int64_t timeout_ns, done then);
+    /// health fails at once (errc::busy) while the plugin still owes the answer to an earlier one.
     void health(std::int64_t timeout_ns, std::function<void(result<health_report>)> then);
 
     /// [shard] After start, before the first request of that shard.
@@ -123,6 +124,7 @@ class instance : public std::enable_shared_from_this<instance> {
     std::uint32_t kind_ = 0;
     cg_lifecycle life_{};
     phase phase_ = phase::made;
+    std::weak_ptr<char> health_owed_;  // set while the plugin owes an answer to health
     std::vector<shard_slot> shards_;
     std::map<std::string, key_description> keys_;
     std::unordered_map<cg_key, std::uint64_t> message_limits_;  // of keys that have one

@@ -84,7 +84,9 @@ class shared_body final : public operation_body {
         if (c.status != CG_OK) {
             cg_error e{};
             failure_ = make_error(to_errc(c.status), read_struct(c.error, e) ? bounded(e.text, 1024) : std::string(status_name(c.status)));
-            return taken::failed;
+            // The peer's key comes from an unsigned header. A stranger who sends bad ones must not open the breaker of
+            // a provider that works: no login could be signed while it is open.
+            return c.status == CG_E_INVALID ? taken::ok : taken::failed;
         }
         cg_shared_key k{};
         const bool usable = read_struct(static_cast<const cg_shared_key*>(c.result), k) &&

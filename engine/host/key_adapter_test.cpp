@@ -141,5 +141,45 @@ TEST_F(key_adapter_test, shared_keys_arrive_in_guarded_memory) {
     EXPECT_TRUE(retire(i));
 }
 
+TEST_F(key_adapter_test, peer_keys_of_strangers_do_not_open_the_breaker) {
+    auto i = provider();
+    ASSERT_TRUE(i);
+    const auto in_a_row = 2 * breaker_options{}.failures;
+    for (std::uint32_t n = 1; n <= in_a_row; ++n) i->keys_port()->export_shared(0, 3, crypto::key_bytes{}, clock.mono + second_ns, n, sink);
+    ASSERT_EQ(sink.shared.size(), in_a_row);
+    for (const auto& s : sink.shared) {
+        ASSERT_FALSE(s);
+        EXPECT_EQ(s.error().code, errc::invalid);
+    }
+    EXPECT_EQ(i->breaker(), breaker_state::closed);
+    i->keys_port()->sign(0, job({{1, "login"}}), clock.mono + second_ns, sink);
+    ASSERT_TRUE(run_until([&] { return sink.jobs.size() == 1; }));
+    EXPECT_EQ(sink.jobs[0]->items[0].status, CG_OK);
+    EXPECT_TRUE(retire(i));
+}
+
+TEST_F(key_adapter_test, instance_that_was_never_started_is_retired_without_asking_the_plugin) {
+    auto i = made(CG_KIND_KEY_PROVIDER, "keys", {.name = "local", .config_json = config(account, app, curve)});
+    ASSERT_TRUE(i);
+    EXPECT_TRUE(retire(i)) << "this plugin's stop waits for a thread that start makes";
+    EXPECT_EQ(i->metrics().started, 0u);
+}
+
+TEST_F(key_adapter_test, health_is_not_asked_again_while_the_plugin_owes_an_answer) {
+    auto i = started(CG_KIND_KEY_PROVIDER, "keys", {.name = "local", .config_json = config(account, app, curve, "?")});
+    ASSERT_TRUE(i);
+    const auto before = i->metrics().started.load();
+    for (int n = 0; n < 3; ++n) {
+        std::optional<result<health_report>> h;
+        i->health(second_ns, [&](result<health_report> r) { h = std::move(r); });
+        clock.mono += 2 * second_ns;
+        ASSERT_TRUE(run_until([&] { return h.has_value(); }));
+        ASSERT_FALSE(*h);
+        EXPECT_EQ(h->error().code, n == 0 ? errc::deadline : errc::busy) << h->error().text;
+    }
+    EXPECT_EQ(i->metrics().started, before + 1) << "operations that are never completed must not pile up";
+    EXPECT_TRUE(retire(i));
+}
+
 }  // namespace
 }  // namespace callgate::host::test

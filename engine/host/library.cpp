@@ -31,10 +31,9 @@ loaded_libraries& loaded() {
 }
 
 error placed(error e, const std::string& path) {
-    if (e.where.empty()) {
-        e.text = "plugin " + e.text;
-        e.where = path;
-    }
+    if (!e.where.empty() && e.where != path) return e;  // about a directory above it
+    e.text = "plugin " + e.text;
+    e.where = path;
     return e;
 }
 

@@ -23,7 +23,7 @@ typedef struct provider {
     const cg_host* host;
     cg_key_limits limits;
     char nkeys[3][57]; /* from the configuration: the test knows how to make them */
-    int duplicate_label;
+    int duplicate_label, silent_about_health;
     pthread_t worker;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -87,6 +87,12 @@ static void destroy(cg_instance* i) {
 }
 static const cg_key_limits* limits(cg_instance* i) { return &((provider*)i)->limits; }
 
+static cg_status health(cg_instance* i, cg_op op) {
+    cg_health h = {sizeof h, CG_HEALTH_OK, {0}};
+    if (!((provider*)i)->silent_about_health) done((provider*)i, op, &h);
+    return CG_OK;
+}
+
 /* One key on each page. */
 static cg_status list_keys(cg_instance* i, cg_op op, cg_bytes from) {
     provider* p = (provider*)i;
@@ -128,20 +134,28 @@ static cg_status sign_batch(cg_instance* i, void* state, cg_op op, const cg_sign
     pthread_mutex_unlock(&p->mutex);
     return status;
 }
+/* A peer of 0 bytes only is taken for one of low order. */
 static cg_status export_shared(cg_instance* i, void* state, cg_op op, cg_key key, cg_bytes peer) {
+    static const uint8_t zeros[32];
     cg_shared_key shared = {0};
     (void)state;
     if (key != 3 || peer.size != 32) return CG_E_NOT_FOUND;
+    if (memcmp(peer.data, zeros, 32) == 0) {
+        cg_completion c = {sizeof c, CG_E_INVALID, NULL, NULL, NULL, NULL};
+        ((provider*)i)->host->core->complete(((provider*)i)->host, op, &c);
+        return CG_OK;
+    }
     shared.struct_size = sizeof shared;
     memcpy(shared.key, peer.data, 32);
     done((provider*)i, op, &shared);
     return CG_OK;
 }
 
-static const cg_lifecycle life = {sizeof life, 0, start, NULL, NULL, NULL, stop, destroy, NULL, NULL};
+static const cg_lifecycle life = {sizeof life, 0, start, NULL, NULL, NULL, stop, destroy, health, NULL};
 static const cg_key_provider_api api = {sizeof api, 0, limits, list_keys, sign_batch, export_shared};
 
-/* config_json is "<56 chars><56 chars><56 chars>[!]" inside quotes: three public keys; ! = duplicate labels. */
+/* config_json is "<56 chars><56 chars><56 chars>[!?]" inside quotes: three public keys; ! = duplicate labels,
+ * ? = never answers health. */
 static cg_status create(const cg_factory* f, const cg_host* host, const cg_create_args* args, cg_instance** out, cg_errbuf* error) {
     provider* p = calloc(1, sizeof *p);
     int i;
@@ -149,6 +163,7 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     (void)error;
     for (i = 0; i < 3 && args->config_json.size >= 1 + 3 * 56; ++i) memcpy(p->nkeys[i], args->config_json.data + 1 + 56 * i, 56);
     p->duplicate_label = args->config_json.size > 1 + 3 * 56 && args->config_json.data[1 + 3 * 56] == '!';
+    p->silent_about_health = args->config_json.size > 1 + 3 * 56 && args->config_json.data[1 + 3 * 56] == '?';
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->changed, NULL);
     p->host = host;
