@@ -127,6 +127,18 @@ TEST(document, messages_show_values_bounded_and_printable) {
     EXPECT_EQ(n.shown(), "\"" + std::string(63, 'a') + "...\"") << "never half a character";
 }
 
+TEST(document, review_4_5_a_seed_in_the_wrong_place_is_not_quoted) {
+    const std::string seed = "SA" + std::string(28, 'Q') + std::string(28, '7');
+    std::vector<finding> out;
+    const reporter to("f.yaml", out);
+    to.error(1, "limits." + seed, "must be a number, not \"" + seed + "\"");
+    to.warning(2, "limits", "copied badly: " + seed.substr(0, 55));
+    EXPECT_EQ(out[0].message(), "f.yaml:1: limits.SA" + std::string(56, '*') + ": must be a number, not \"SA" + std::string(56, '*') + "\"");
+    EXPECT_EQ(out[1].text, "copied badly: SA" + std::string(53, '*'));
+    to.error(3, "accounts.APP", "knows no key A" + std::string(55, 'Q'));
+    EXPECT_THAT(out[2].text, HasSubstr(std::string(55, 'Q')));
+}
+
 TEST(document, reads_regular_files_only) {
     const auto dir = std::filesystem::temp_directory_path() / ("callgate_document_" + std::to_string(::getpid()));
     std::filesystem::create_directories(dir);

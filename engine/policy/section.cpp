@@ -11,8 +11,24 @@ namespace callgate::policy {
 
 namespace {
 
+// A seed that stands where a number or a name should gets into the message that quotes it, and from there into logs.
+void mask_seeds(std::string& text) {
+    constexpr std::size_t seed_chars = 58;  // protocol.md 1.1: SO, SA, SU, SN, SC, SX and 56 characters of base32
+    const auto base32 = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '2' && c <= '7'); };
+    std::size_t begin = 0;
+    for (std::size_t end = 0; end <= text.size(); ++end) {
+        if (end < text.size() && base32(text[end])) continue;
+        // Somewhat shorter or longer is a seed that was copied badly.
+        if (const auto run = end - begin; run + 8 >= seed_chars && text[begin] == 'S') {
+            std::fill_n(text.begin() + static_cast<std::ptrdiff_t>(begin) + 2, run - 2, '*');
+        }
+        begin = end + 1;
+    }
+}
+
 // Keys and some texts repeat what the file says; a message is one line whatever that is.
 std::string one_line(std::string text) {
+    mask_seeds(text);
     constexpr std::size_t longest = 1024;
     if (text.size() > longest) {
         text.resize(longest);

@@ -79,10 +79,11 @@ export function write_config(dir, config) {
 
 export class daemon {
   // folder: of write_folder. wait: until /readyz says 200.
-  static async start(folder, { wait = true, env = {} } = {}) {
+  // options: more of child_process.spawn (cwd, uid).
+  static async start(folder, { wait = true, env = {}, options = {} } = {}) {
     const made = new daemon();
     Object.assign(made, folder);
-    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env } });
+    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env }, ...options });
     made.pid = made.process.child.pid;
     try {
       if (wait) {
