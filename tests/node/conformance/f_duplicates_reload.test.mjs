@@ -18,10 +18,14 @@ row("F07", "two replies to one request race: the second may kill or move the cli
   }
   assert.ok(killed, "100 allowed logins survived an empty second reply");
   const accounts = new Set();
-  for (let attempt = 0; attempt < 200 && accounts.size < 2; attempt++) {
-    const client = await c.connect(server);
-    if ((await client.login({ user: "move" })).ok) accounts.add((await client.user_info()).account);
-    await client.close();
+  // Ten at a time: which reply wins depends on how busy the server is, and one quiet client after the other may see
+  // the same winner for long.
+  for (let round = 0; round < 100 && accounts.size < 2; round++) {
+    await Promise.all(Array.from({ length: 10 }, async () => {
+      const client = await c.connect(server);
+      if ((await client.login({ user: "move" })).ok) accounts.add((await client.user_info()).account);
+      await client.close();
+    }));
   }
   assert.deepEqual([...accounts].sort(), ["BAR", "FOO"]);
 });
