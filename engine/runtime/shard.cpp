@@ -131,7 +131,7 @@ void shard::stop_receiving(std::uint32_t group, std::int64_t limit_ns, std::func
         if (--*left == 0) done();
     };
     for (auto& [id, slot] : links_) {
-        if (slot.group != group || slot.cold) continue;
+        if ((group != every_group && slot.group != group) || slot.cold || slot.closing) continue;
         ++*left;
         slot.link->stop_receiving(limit_ns, one_less);
     }
@@ -144,17 +144,21 @@ void shard::close_links(std::uint32_t group, std::int64_t limit_ns, std::functio
         if (--*left == 0) done();
     };
     for (auto& [id, slot] : links_) {
-        if (slot.group != group) continue;
+        if (group != every_group && slot.group != group) continue;
         ++*left;
-        slot.link->close(limit_ns, [this, id = id, one_less] {
+        slot.closed.push_back(one_less);
+        if (slot.closing) continue;
+        slot.closing = true;
+        slot.link->close(limit_ns, [this, id = id] {
             // The link may be calling from inside itself: destroy it in a turn of its own.
-            asio::post(io_, [this, id, one_less] {
+            asio::post(io_, [this, id] {
+                const auto told = std::move(links_.at(id).closed);
                 links_.erase(id);
                 {
                     const std::lock_guard lock(report_mutex_);
                     reports_.erase(id);
                 }
-                one_less();
+                for (const auto& f : told) f();
             });
         });
     }
@@ -258,7 +262,14 @@ bool shard::can_kick(std::uint32_t link) const {
 
 bool shard::is_pinned(std::uint32_t link, std::string_view server_id) const {
     const auto* v = view_of(link);
-    return v != nullptr && v->pinned.find(server_id) != v->pinned.end();
+    if (v == nullptr) return false;
+    if (v->pinned.find(server_id) != v->pinned.end()) return true;
+    if (!v->trust_own_servers) return false;
+    const auto& cluster = links_.find(link)->second.cluster;
+    return std::any_of(links_.begin(), links_.end(), [&](const auto& l) {
+        const auto& status = l.second.link->status();
+        return l.second.cluster == cluster && status.connected && status.server_id == server_id;
+    });
 }
 
 bool shard::record(flow::audit_record&& r) {

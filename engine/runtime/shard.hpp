@@ -24,6 +24,9 @@ namespace callgate::runtime {
 struct cluster_view {
     bool can_kick = false;
     std::set<std::string, std::less<>> pinned;  ///< N keys; listed or discovered
+    /// Discovered: the server at the other end of a link of ours is who the URL and TLS say it is. The shard
+    /// knows it before the first request comes in, the control thread may be later.
+    bool trust_own_servers = false;
 };
 
 /// One link as the control thread shows it in /health and metrics.
@@ -72,6 +75,8 @@ class shard final : private net::link_handler, private flow::reply_port, private
     result<std::uint32_t> open_links(const std::string& cluster, const net::link_options& options, std::uint32_t count);
     /// [shard] True when a receiving link of the group is connected.
     [[nodiscard]] bool group_connected(std::uint32_t group) const;
+    /// Of stop_receiving and close_links: every group of the shard, also of a reload that is not finished.
+    static constexpr std::uint32_t every_group = 0;
     /// [shard] Stops receiving on a group; `done` when everything the servers sent has been delivered.
     void stop_receiving(std::uint32_t group, std::int64_t limit_ns, std::function<void()> done);
     /// [shard] Closes a group's links; `done` when they are gone.
@@ -91,6 +96,8 @@ class shard final : private net::link_handler, private flow::reply_port, private
         std::string cluster;
         std::uint32_t group = 0;
         bool cold = false;
+        bool closing = false;
+        std::vector<std::function<void()>> closed;  // a retired group may be closed once more by the stop
     };
 
     void on_messages(std::span<net::inbound_message> batch) override;

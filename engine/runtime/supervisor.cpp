@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <thread>
+#include <utility>
 
 #include "engine/base/log.hpp"
 #include "engine/base/version.hpp"
@@ -22,6 +23,8 @@ namespace {
 constexpr std::int64_t second = 1'000'000'000;
 constexpr std::int64_t start_limit_ns = 30 * second;
 constexpr std::int64_t connect_limit_ns = 5 * second;
+constexpr std::int64_t discovery_limit_ns = 2 * second;
+constexpr std::int64_t discovery_look_ns = second / 20;
 constexpr std::string_view callout_subject = "$SYS.REQ.USER.AUTH";
 
 log::level level_of(const std::string& name) {
@@ -105,7 +108,8 @@ void supervisor::begin() {
     log::configure(level_of(c.log.level), c.log.format == "json" ? log::format::json : log::format::text);
     log::info("callgate starts", {{"version", std::string(version)}, {"config", c.file}});
 
-    const auto count = c.shards != 0 ? c.shards : std::max(1u, std::thread::hardware_concurrency());
+    // The host takes 64 at most; a larger machine must not fail to start for that.
+    const auto count = c.shards != 0 ? c.shards : std::clamp(std::thread::hardware_concurrency(), 1u, 64u);
     {
         const std::lock_guard lock(status_mutex_);
         status_.version = std::string(version);
@@ -138,6 +142,7 @@ void supervisor::begin() {
         if (!made) return fail_start(made.error());
         commit(*made);
         log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
+        if (std::exchange(reload_again_, false)) reload("asked during the start");
     });
 }
 
@@ -156,9 +161,20 @@ result<void> supervisor::open_admin(const admin_options& options) {
 void supervisor::prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done) {
     auto c = std::make_shared<candidate>();
     c->settings = std::move(settings);
+    preparing_ = c;
     auto fail = [this, c, done](const error& e) {
+        // A stop may have taken it over meanwhile.
+        if (preparing_ != c) return;
+        // At the start there is nothing to go back to: finish_stop waits until what was made has ended.
+        if (!current_) return done(e);
+        preparing_.reset();
         abandon(c);
         done(e);
+    };
+    auto finish = [this, c, done] {
+        if (preparing_ != c) return;
+        preparing_.reset();
+        done(c);
     };
     if (!c->settings.audit.path.empty()) {
         if (current_ && current_->audit && current_->settings.audit.path == c->settings.audit.path) {
@@ -171,16 +187,19 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
         }
     }
     if (auto r = make_instances(*c); !r) return fail(r.error());
-    start_instances(c, [this, c, done, fail](result<void> started) {
+    start_instances(c, [this, c, finish, fail](result<void> started) {
         if (!started) return fail(started.error());
+        if (draining_) return fail(make_error(errc::cancelled, "the daemon is shutting down"));
         if (auto r = assemble_flow(*c); !r) return fail(r.error());
-        if (!current_) return done(c);
+        if (!current_) return finish();
         // A reload must not lose what works: new links have to be up before the old ones go. At the first
         // start there is nothing to lose, and links never give up.
-        if (auto r = open_clusters(*c); !r) return fail(r.error());
-        wait_for_clusters(c, clock_.mono_ns() + connect_limit_ns, [c, done, fail](result<void> up) {
-            if (!up) return fail(up.error());
-            done(c);
+        open_clusters(c, [this, c, finish, fail](result<void> opened) {
+            if (!opened) return fail(opened.error());
+            wait_for_clusters(c, clock_.mono_ns() + connect_limit_ns, [finish, fail](result<void> up) {
+                if (!up) return fail(up.error());
+                finish();
+            });
         });
     });
 }
@@ -189,7 +208,9 @@ result<void> supervisor::make_instances(candidate& c) {
     host_->configure(plugin_libraries(c.settings));
     auto make = [&](const instance_options& o, bool backend) -> result<void> {
         const auto key = (backend ? "backend/" : "keys/") + o.name;
-        if (current_) {
+        // A key provider is made anew each time: behind an unchanged path may lie another seed, and a rotation that
+        // silently keeps the old key is found out when the servers refuse its signatures.
+        if (current_ && backend) {
             if (auto old = current_->instances.find(key); old != current_->instances.end() && same(old->second->options, o)) {
                 c.instances[key] = old->second;
                 return {};
@@ -261,45 +282,70 @@ result<void> supervisor::assemble_flow(candidate& c) {
     return {};
 }
 
-result<void> supervisor::open_clusters(candidate& c) {
-    for (const auto& n : c.settings.nats) {
-        const auto print = fingerprint(n, c.settings.callout);
-        if (current_) {
+void supervisor::open_clusters(std::shared_ptr<candidate> c, done_fn done) {
+    for (const auto& n : c->settings.nats) {
+        const auto print = fingerprint(n, c->settings.callout);
+        if (current_ != c) {
             if (auto old = current_->clusters.find(n.name); old != current_->clusters.end() && old->second->fingerprint == print) {
-                c.clusters[n.name] = old->second;
+                c->clusters[n.name] = old->second;
                 continue;
             }
         }
         auto r = std::make_shared<running_cluster>();
         r->options = n;
         r->fingerprint = print;
-        const auto options = callout_links(n, c.settings.callout);
-        for (auto& s : shards_) {
-            std::optional<error> failed;
-            s->run_and_wait([&] {
-                auto g = s->open_links(n.name, options, n.links_per_server);
-                if (g) r->groups.push_back(*g);
-                else failed = g.error();
-            });
-            if (failed) {
-                retire_cluster(r);
-                return make_error(failed->code, failed->message(), c.settings.file + ": nats." + n.name);
-            }
-        }
         if (n.system) {
             auto o = *n.system;
             o.name = "callgate/" + n.name + "/system";
             auto system = net::make_system_client(control_, std::move(o));
-            if (!system) {
-                retire_cluster(r);
-                return make_error(system.error().code, system.error().message(), c.settings.file + ": nats." + n.name + ".system");
-            }
+            if (!system) return done(make_error(system.error().code, system.error().message(), c->settings.file + ": nats." + n.name + ".system"));
             r->system = std::move(*system);
             r->system->on_servers([this] { refresh_views(); });
             r->system->start();
         }
-        c.clusters[n.name] = r;
-        c.fresh_clusters.push_back(std::move(r));
+        c->clusters[n.name] = r;
+        c->fresh_clusters.push_back(std::move(r));
+    }
+    // A queue group serves from its first moment: servers that only discovery tells of have to be known before.
+    await_discovery(c, clock_.mono_ns() + (current_ == c ? discovery_limit_ns : connect_limit_ns), 0, [this, c, done](result<void> known) {
+        if (!known && (current_ != c || draining_)) return done(known);
+        if (!known) log::warn("links open although not all servers may be known yet", {{"reason", known.error().message()}});
+        refresh_views();
+        done(open_links(*c));
+    });
+}
+
+void supervisor::await_discovery(std::shared_ptr<candidate> c, std::int64_t until_ns, std::size_t known_before, done_fn done) {
+    if (draining_) return done(make_error(errc::cancelled, "the daemon is shutting down"));
+    if (c->settings.callout.servers != server_pinning::discovered) return done({});
+    std::size_t known = 0;
+    bool asked = false, heard = true;
+    for (const auto& r : c->fresh_clusters) {
+        if (!r->system) continue;
+        asked = true;
+        known += r->system->servers().size();
+        heard = heard && r->system->connected() && !r->system->servers().empty();
+        if (heard || clock_.mono_ns() < until_ns) continue;
+        return done(make_error(errc::unavailable, "the system account user does not connect, or no server answers PING.IDZ",
+                               c->settings.file + ": nats." + r->options.name + ".system"));
+    }
+    // Nobody says how many servers there are: two looks that agree are the end of the answers.
+    if (!asked || (heard && known == known_before)) return done({});
+    after(discovery_look_ns, [this, c, until_ns, known, done] { await_discovery(c, until_ns, known, done); });
+}
+
+result<void> supervisor::open_links(candidate& c) {
+    for (auto& r : c.fresh_clusters) {
+        const auto options = callout_links(r->options, c.settings.callout);
+        for (auto& s : shards_) {
+            std::optional<error> failed;
+            s->run_and_wait([&] {
+                auto g = s->open_links(r->options.name, options, r->options.links_per_server);
+                if (g) r->groups.push_back(*g);
+                else failed = g.error();
+            });
+            if (failed) return make_error(failed->code, failed->message(), c.settings.file + ": nats." + r->options.name);
+        }
     }
     return {};
 }
@@ -344,12 +390,14 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
         });
     }
     current_ = c;
-    if (!old) {
-        if (auto r = open_clusters(*c); !r) return fail_start(r.error());
-    }
+    if (!old)
+        open_clusters(c, [this](result<void> opened) {
+            if (!opened && !draining_) return fail_start(opened.error());
+            publish_status();
+        });
     refresh_views();
-    refresh_health();
     publish_status();
+    refresh_health();  // fills in what publish_status has listed
     {
         // Last: /readyz says "starting" until the clusters to wait for are in the status.
         const std::lock_guard lock(status_mutex_);
@@ -421,8 +469,8 @@ void supervisor::await_signals() {
 }
 
 void supervisor::reload(const std::string& who) {
-    if (draining_ || stopped_ || !current_) return;
-    if (reloading_) {
+    if (draining_ || stopped_) return;
+    if (reloading_ || !current_) {
         reload_again_ = true;
         return;
     }
@@ -472,24 +520,33 @@ void supervisor::drain() {
     const auto limit = current_->settings.drain_limit_ns;
     auto left = std::make_shared<std::size_t>(1);
     auto one_less = [this, left] {
+        if (--*left == 0) close_system_clients();
+    };
+    // Every group, not only those of the configuration in use: a reload may be half done, links that it retired
+    // or opened receive as well.
+    for (auto& p : shards_) {
+        ++*left;
+        p->post([this, &s = *p, limit, one_less] {
+            s.stop_receiving(shard::every_group, limit / 2, [this, &s, limit, one_less] {
+                s.when_idle(limit / 2, [this, &s, one_less] {
+                    s.close_links(shard::every_group, second, [this, one_less] { asio::post(control_, one_less); });
+                });
+            });
+        });
+    }
+    one_less();
+}
+
+// After the shards: a request that is shed during the drain still has its client kicked.
+void supervisor::close_system_clients() {
+    auto left = std::make_shared<std::size_t>(1);
+    auto one_less = [this, left] {
         if (--*left == 0) finish_stop();
     };
     for (auto& [name, cluster] : current_->clusters) {
-        for (std::size_t i = 0; i < cluster->groups.size(); ++i) {
-            ++*left;
-            auto& s = *shards_[i];
-            s.post([this, &s, group = cluster->groups[i], limit, one_less] {
-                s.stop_receiving(group, limit / 2, [this, &s, group, limit, one_less] {
-                    s.when_idle(limit / 2, [this, &s, group, one_less] {
-                        s.close_links(group, second, [this, one_less] { asio::post(control_, one_less); });
-                    });
-                });
-            });
-        }
-        if (cluster->system) {
-            ++*left;
-            cluster->system->close(second, [this, one_less] { asio::post(control_, one_less); });
-        }
+        if (!cluster->system) continue;
+        ++*left;
+        cluster->system->close(second, [this, one_less] { asio::post(control_, one_less); });
     }
     one_less();
 }
@@ -507,12 +564,14 @@ void supervisor::finish_stop() {
         if (exit_code_ == 0) log::info("callgate stopped");
         control_.stop();
     };
-    if (current_) {
-        for (auto& [key, i] : current_->instances) {
-            ++*left;
-            end_instance(i, one_less);
-        }
-    }
+    auto end = [&](const std::shared_ptr<running_instance>& i) {
+        ++*left;
+        end_instance(i, one_less);
+    };
+    if (current_)
+        for (auto& [key, i] : current_->instances) end(i);
+    if (const auto unfinished = std::exchange(preparing_, nullptr))
+        for (auto& i : unfinished->fresh) end(i);
     one_less();
 }
 
@@ -538,23 +597,34 @@ void supervisor::tick() {
 
 void supervisor::refresh_views() {
     if (!current_) return;
-    for (auto& [name, cluster] : current_->clusters) {
-        auto v = std::make_shared<cluster_view>();
-        v->can_kick = cluster->system && cluster->system->connected();
-        const auto& callout = current_->settings.callout;
+    std::map<std::string, std::shared_ptr<cluster_view>> views;
+    auto add = [&](const running_cluster& r, const callout_options& callout) {
+        auto& v = views[r.options.name];
+        if (!v) v = std::make_shared<cluster_view>();
         if (callout.servers == server_pinning::list) {
             v->pinned.insert(callout.server_list.begin(), callout.server_list.end());
-        } else {
-            if (cluster->system)
-                for (const auto& s : cluster->system->servers()) v->pinned.insert(s.id);
-            // The server at the other end of our own link is who the URL and TLS say it is.
-            for (const auto& s : shards_)
-                for (const auto& l : s->links())
-                    if (l.cluster == name && l.status.connected) v->pinned.insert(l.status.server_id);
+            return;
         }
-        if (cluster->view && cluster->view->can_kick == v->can_kick && cluster->view->pinned == v->pinned) continue;
-        cluster->view = v;
-        for (auto& s : shards_) s->post([&s = *s, name = name, v] { s.set_cluster_view(name, v); });
+        v->trust_own_servers = true;
+        if (r.system)
+            for (const auto& s : r.system->servers()) v->pinned.insert(s.id);
+        for (const auto& s : shards_)
+            for (const auto& l : s->links())
+                if (l.cluster == r.options.name && l.status.connected) v->pinned.insert(l.status.server_id);
+    };
+    for (auto& [name, r] : current_->clusters) {
+        add(*r, current_->settings.callout);
+        views[name]->can_kick = r->system && r->system->connected();
+    }
+    // Links of a reload receive before it is in use.
+    if (preparing_)
+        for (auto& r : preparing_->fresh_clusters) add(*r, preparing_->settings.callout);
+    std::erase_if(views_, [&](const auto& told) { return !views.contains(told.first); });
+    for (auto& [name, v] : views) {
+        auto& told = views_[name];
+        if (told && told->can_kick == v->can_kick && told->trust_own_servers == v->trust_own_servers && told->pinned == v->pinned) continue;
+        told = v;
+        for (auto& s : shards_) s->post([&s = *s, name = name, v = v] { s.set_cluster_view(name, v); });
     }
 }
 
@@ -601,7 +671,8 @@ void supervisor::publish_status() {
             r.name = name;
             r.system_link = c->system != nullptr;
             r.system_connected = c->system && c->system->connected();
-            r.servers_known = c->view ? c->view->pinned.size() : 0;
+            const auto view = views_.find(name);
+            r.servers_known = view == views_.end() ? 0 : view->second->pinned.size();
             r.kicks_sent = c->kicks_sent;
             r.kicks_failed = c->kicks_failed;
             clusters.push_back(std::move(r));

@@ -52,7 +52,6 @@ class supervisor {
         std::string fingerprint;
         std::vector<std::uint32_t> groups;  // by shard
         std::shared_ptr<net::system_client> system;
-        std::shared_ptr<const cluster_view> view;
         std::uint64_t kicks_sent = 0, kicks_failed = 0;
     };
     /// A configuration that is complete but not in use yet.
@@ -71,7 +70,9 @@ class supervisor {
     result<void> make_instances(candidate& c);
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
     result<void> assemble_flow(candidate& c);
-    result<void> open_clusters(candidate& c);
+    void open_clusters(std::shared_ptr<candidate> c, done_fn done);
+    void await_discovery(std::shared_ptr<candidate> c, std::int64_t until_ns, std::size_t known_before, done_fn done);
+    result<void> open_links(candidate& c);
     void wait_for_clusters(std::shared_ptr<candidate> c, std::int64_t until_ns, done_fn done);
     void abandon(const std::shared_ptr<candidate>& c);
     void commit(const std::shared_ptr<candidate>& c);
@@ -81,6 +82,7 @@ class supervisor {
     void await_signals();
     void reload(const std::string& who);
     void drain();
+    void close_system_clients();
     void finish_stop();
     void tick();
     void refresh_views();
@@ -102,6 +104,8 @@ class supervisor {
     std::unique_ptr<admin_server> admin_;
     admin_options admin_options_;
     std::shared_ptr<candidate> current_;
+    std::shared_ptr<candidate> preparing_;  // until it is in use or abandoned
+    std::map<std::string, std::shared_ptr<const cluster_view>> views_;  // what the shards were told, by cluster
     bool reloading_ = false, reload_again_ = false, draining_ = false, stopped_ = false;
     int exit_code_ = 0;
     std::uint64_t ticks_ = 0;
