@@ -78,12 +78,12 @@ export function write_config(dir, config) {
 }
 
 export class daemon {
-  // folder: of write_folder. wait: until /readyz says 200.
+  // folder: of write_folder; its file: name of the configuration. wait: until /readyz says 200.
   // options: more of child_process.spawn (cwd, uid).
   static async start(folder, { wait = true, env = {}, options = {} } = {}) {
     const made = new daemon();
     Object.assign(made, folder);
-    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, "callgate.yaml")], { env: { ...process.env, ...env }, ...options });
+    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, folder.file ?? "callgate.yaml")], { env: { ...process.env, ...env }, ...options });
     made.pid = made.process.child.pid;
     try {
       if (wait) {
@@ -98,7 +98,7 @@ export class daemon {
   }
 
   async listening() {
-    const [, address] = await this.process.line(/admin listening address="?([^ "]+)/, { timeout: 20_000 * patience });
+    const [, address] = await this.process.line(/admin listening.*?address"?[=:]"?([^ "]+)/, { timeout: 20_000 * patience });
     this.admin = address;
   }
 
