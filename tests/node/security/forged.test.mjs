@@ -108,6 +108,13 @@ describe("forged requests, plaintext", () => {
     await s.dropped("bad_reply_subject", make(), { reply: "$SYS._INBOX.forgery1.12345678.more" });
     await s.dropped("bad_reply_subject", make(), { reply: "_INBOX.abc" });
   });
+  test("review 4.4: a user_nkey or server id that is no key gets nothing", async () => {
+    const server = new_server().public;
+    for (const text of ["", ">", "*", `${new_user().public.slice(0, -1)}>`, new_user().public + "A", new_user().public.toLowerCase()]) {
+      await s.dropped("bad_user_nkey", make((c) => (c.nats.user_nkey = text)));
+    }
+    for (const text of ["", ">", server.slice(0, -1) + "*", new_user().public]) await s.dropped("issuer_mismatch", make((c) => (c.nats.server_id.id = text)));
+  });
   test("review 4.8: the same user_nkey a second time is a replay", async () => {
     const payload = make();
     const reply = inbox();
