@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <string>
 
 using namespace callgate::crypto;
 
@@ -52,6 +56,22 @@ TEST(secret, a_write_past_the_end_hits_the_guard_page) {
     // volatile: the compiler must not see that the write is out of bounds
     volatile std::uint8_t* volatile p = s.data();
     EXPECT_DEATH(p[16] = 1, "");
+}
+
+// The kernel's own word on the pages: "dd" = left out of core dumps (proc(5), smaps).
+TEST(secret, review_4_21_its_pages_stay_out_of_core_dumps) {
+    const secret s(64);
+    const auto at = reinterpret_cast<std::uintptr_t>(s.data());
+    std::ifstream smaps("/proc/self/smaps");
+    bool inside = false;
+    std::string flags;
+    for (std::string line; std::getline(smaps, line);) {
+        std::uintptr_t begin = 0, end = 0;
+        // A range's first line; the lines about it begin with a name.
+        if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) inside = begin <= at && at < end;
+        if (inside && line.starts_with("VmFlags:")) flags = line + " ";
+    }
+    EXPECT_NE(flags.find(" dd "), std::string::npos) << "flags of the secret's pages: " << flags;
 }
 
 TEST(secret, wipe_overwrites) {
