@@ -46,10 +46,14 @@ action callout_fsm::open() {
     // The box does not name its recipient. During a rotation most servers use the current key, so it comes first.
     const std::size_t plain_size = payload.size() - std::min(payload.size(), crypto::xkv1_overhead);
     std::uint8_t* plain = nullptr;
+    bool no_agreement = false;
     for (; r_.xkey < config.xkeys.size(); ++r_.xkey) {
         const auto found = c_.shared_keys.find(config.xkeys[r_.xkey].public_bytes, r_.peer, c_.clock.mono_ns());
         if (!found.known) return {.what = action::kind::agree};
-        if (!found.key) continue;
+        if (!found.key) {
+            no_agreement = true;
+            continue;
+        }
         if (plain == nullptr) plain = reinterpret_cast<std::uint8_t*>(memory().make_text(plain_size + 1));
         if (plain == nullptr) return drop(drop_reason::slab_full, "no memory to decrypt the request");
         if (const auto n = crypto::open(payload, found.key->bytes(), plain)) {
@@ -58,7 +62,9 @@ action callout_fsm::open() {
             return decode({reinterpret_cast<const char*>(plain), *n});
         }
     }
-    return drop(drop_reason::unknown_xkey, "request opens with none of the configured xkeys");
+    if (no_agreement)
+        return drop(drop_reason::unknown_xkey, "a key provider made no shared key with the server's xkey: it is down or slow, or the xkey is unusable; see /health");
+    return drop(drop_reason::unknown_xkey, "request opens with none of the configured xkeys; compare authorization.xkey at the server with callout.xkeys");
 }
 
 action callout_fsm::decode(std::string_view token) {
