@@ -144,6 +144,10 @@ TEST(status, is_ready_only_with_a_receiving_link_for_every_cluster) {
     cold.cold = false;
     s.links.push_back(cold);
     EXPECT_TRUE(s.ready());
+    s.links.back().status.last_error = "Permissions Violation for Subscription to \"$SYS.REQ.USER.AUTH\" using queue \"callgate\"";
+    EXPECT_FALSE(s.ready(&why)) << "connected, and no request will ever come in";
+    EXPECT_NE(why.find("Permissions Violation"), std::string::npos) << why;
+    s.links.back().status.last_error.clear();
     instance_report b;
     b.kind = "backend";
     b.state = "down";

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cctype>
 #include <map>
 
 #include "engine/observe/prometheus.hpp"
@@ -27,6 +28,16 @@ void stage_family(exposition& out, const status& s, std::string_view name, obser
     out.histogram_samples(name, {label.empty() ? std::string_view{} : std::string_view("stage"), label}, cells.data(), cells.size());
 }
 
+// The server said no to our subscription: the link stands and never brings a request, until it connects anew.
+// Text of nats-server: 'Permissions Violation for Subscription to "SUBJECT"'.
+bool receives(const link_report& l) {
+    constexpr std::string_view refused = "ermissions violation for subscription";
+    return l.status.connected &&
+           std::search(l.status.last_error.begin(), l.status.last_error.end(), refused.begin(), refused.end(), [](unsigned char a, unsigned char b) {
+               return std::tolower(a) == b;
+           }) == l.status.last_error.end();
+}
+
 }  // namespace
 
 bool status::ready(std::string* why) const {
@@ -37,13 +48,13 @@ bool status::ready(std::string* why) const {
     if (draining) return no("draining: this replica is shutting down");
     for (const auto& c : clusters) {
         const bool connected = std::any_of(links.begin(), links.end(), [&](const auto& l) {
-            return l.cluster == c.name && !l.cold && l.status.connected;
+            return l.cluster == c.name && !l.cold && receives(l);
         });
         if (connected) continue;
         std::string last;
         for (const auto& l : links)
             if (l.cluster == c.name && !l.cold && !l.status.last_error.empty()) last = l.status.last_error;
-        return no("nats cluster \"" + c.name + "\": no link is connected" + (last.empty() ? "" : ": " + last));
+        return no("nats cluster \"" + c.name + "\": no link is connected and subscribed" + (last.empty() ? "" : ": " + last));
     }
     std::size_t backends = 0, down = 0;
     for (const auto& i : instances) {
@@ -89,6 +100,12 @@ std::string render_metrics(const status& s) {
         out.sample("callgate_verdicts_total", {{"verdict", k[0]}, {"reason", k[1]}, {"backend", k[2]}}, n);
     out.family("callgate_kicks_total", "counter", "Pending connections closed so that their client comes again.");
     out.sample("callgate_kicks_total", {}, sum(s, &shard_metrics::kicked));
+    // A system user without the permission to kick is refused each time, and nobody else would say so.
+    out.family("callgate_kick_answers_total", "counter", "Kicks that the servers answered, by outcome; failed: refused or not answered.");
+    for (const auto& c : s.clusters) {
+        out.sample("callgate_kick_answers_total", {{"cluster", c.name}, {"outcome", "ok"}}, c.kicks_sent);
+        out.sample("callgate_kick_answers_total", {{"cluster", c.name}, {"outcome", "failed"}}, c.kicks_failed);
+    }
     out.family("callgate_late_completions_total", "counter", "Answers of plugins that came after their request was over.");
     out.sample("callgate_late_completions_total", {}, sum(s, &shard_metrics::late_completions));
     out.family("callgate_sign_batches_total", "counter", "Batches handed to key providers.");
