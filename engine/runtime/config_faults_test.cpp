@@ -130,7 +130,7 @@ TEST(config_faults, golden_messages) {
         {"accounts:\n", "admin: {listen: \"127.0.0.1:1\", token: abc}\naccounts:\n", "c.yaml:17: admin.token: a secret does not belong in the configuration; put it into a file of its own and write token_file: <file>, or token: ${VARIABLE} where only a value is taken"},
         {"accounts:\n", "audit: {path: a, on_full: drop}\naccounts:\n", "c.yaml:17: audit.on_full: must be one of drop_count, fail_closed, not \"drop\""},
         {"accounts:\n", "log: {level: wran}\naccounts:\n", "c.yaml:17: log.level: must be one of trace, debug, info, warn, error, not \"wran\"; did you mean \"warn\"?"},
-        {"accounts:\n", "shards: many\naccounts:\n", "c.yaml:17: shards: must be a whole number from 0 to 256, not \"many\""},
+        {"accounts:\n", "shards: many\naccounts:\n", "c.yaml:17: shards: must be a whole number from 0 to 64, not \"many\""},
         {"accounts:\n", "drain_limit: 10\naccounts:\n", "c.yaml:17: drain_limit: must be a duration from 100ms to 10m such as \"30s\", \"500ms\" or \"1h30m\", not \"10\""},
         {"accounts:\n", "admission: {age_limit: 2}\naccounts:\n", "c.yaml:17: admission.age_limit: must be a number from 0.05 to 1, not \"2\""},
         {"accounts:\n", "admission: {max_in_flight: 4}\naccounts:\n", "c.yaml:17: admission.max_in_flight: must be a whole number from 16 to 1048576, not \"4\""},
@@ -158,6 +158,18 @@ TEST(config_faults, warnings) {
         EXPECT_TRUE(o.value) << testing::messages(o.findings);
         EXPECT_THAT(testing::messages(o.findings, false), HasSubstr(w.message + "\n"));
     }
+}
+
+TEST(config_faults, an_account_that_is_likely_the_system_account_needs_a_word) {
+    const auto both = [](const std::string& system, const std::string& name) {
+        auto text = changed("  system_account: SYS\n", system);
+        text.replace(text.find("  APP: {}\n"), 10, "  APP: {}\n  " + name + ": {}\n");
+        return testing::messages(findings_of(text), false);
+    };
+    for (const std::string name : {"SYS", "sys", "System"})
+        EXPECT_THAT(both("", name), HasSubstr("c.yaml:18: accounts." + name + ": looks like the system account")) << name;
+    EXPECT_THAT(both("  system_account: $SYS\n", "SYS"), ::testing::Not(HasSubstr("looks like"))) << "said in so many words that it is another";
+    EXPECT_THAT(both("", "SYSLOG"), ::testing::Not(HasSubstr("looks like")));
 }
 
 TEST(config_faults, all_are_reported_in_one_go_in_the_order_of_the_file) {

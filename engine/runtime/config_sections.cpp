@@ -90,7 +90,7 @@ std::optional<key_ref> parse_key_ref(const std::string& text, int line, const st
 // ---- shards, drain_limit, log, audit, plugins --------------------------------------------------------
 void read_general(const section& root, loading& in) {
     config& c = in.value;
-    root.integer("shards", c.shards, 0, 256);
+    root.integer("shards", c.shards, 0, 64);
     root.duration("drain_limit", c.drain_limit_ns, 100 * millisecond, 600 * second);
     if (const node* n = root.find("log")) {
         const section s(in.to, *n, "log", log_table);

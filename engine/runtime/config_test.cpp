@@ -128,7 +128,7 @@ TEST(config, environment_values_are_checked_like_any_other_and_stay_unseen) {
     std::ifstream in(std::string(CALLGATE_CONFIGS) + "/minimal.yaml");
     const std::string text{std::istreambuf_iterator<char>(in), {}};
     auto o = load_config_text(text + "shards: ${CALLGATE_TEST_SHARDS}\n", "c.yaml", CALLGATE_CONFIGS);
-    EXPECT_THAT(testing::messages(o.findings), HasSubstr("shards: must be a whole number from 0 to 256, not the value taken from the environment"));
+    EXPECT_THAT(testing::messages(o.findings), HasSubstr("shards: must be a whole number from 0 to 64, not the value taken from the environment"));
     EXPECT_EQ(testing::messages(o.findings, false).find("hunter2"), std::string::npos);
     ::setenv("CALLGATE_TEST_SHARDS", "3", 1);
     o = load_config_text(text + "shards: ${CALLGATE_TEST_SHARDS}\n", "c.yaml", CALLGATE_CONFIGS);
