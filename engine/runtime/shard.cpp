@@ -153,6 +153,8 @@ void shard::close_links(std::uint32_t group, std::int64_t limit_ns, std::functio
             // The link may be calling from inside itself: destroy it in a turn of its own.
             asio::post(io_, [this, id] {
                 const auto told = std::move(links_.at(id).closed);
+                gone_[id] = std::move(links_.at(id).cluster);
+                if (gone_.size() > max_gone) gone_.erase(gone_.begin());
                 links_.erase(id);
                 {
                     const std::lock_guard lock(report_mutex_);
@@ -232,10 +234,13 @@ bool shard::send_reply(std::uint32_t link, bool cold, std::string_view subject, 
     }
     if (target == nullptr || !target->link->status().connected) {
         // The link that brought the request is gone; any other link of the cluster reaches the same inbox.
-        const auto cluster = it == links_.end() ? std::string_view{} : std::string_view(it->second.cluster);
+        // Never a link of another cluster: what is published there is shown to whoever listens there.
+        const auto gone = gone_.find(link);
+        if (it == links_.end() && gone == gone_.end()) return false;
+        const auto& cluster = it == links_.end() ? gone->second : it->second.cluster;
         target = nullptr;
         for (const auto& [id, slot] : links_)
-            if ((cluster.empty() || slot.cluster == cluster) && slot.link->status().connected) {
+            if (slot.cluster == cluster && slot.link->status().connected) {
                 target = &slot;
                 break;
             }

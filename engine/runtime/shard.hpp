@@ -127,6 +127,9 @@ class shard final : private net::link_handler, private flow::reply_port, private
     std::unique_ptr<flow::shard_engine> engine_;
     bool has_config_ = false;
     std::map<std::uint32_t, link_slot> links_;
+    /// Clusters of links that were closed lately: replies to what came over them may still be under way.
+    static constexpr std::size_t max_gone = 256;
+    std::map<std::uint32_t, std::string> gone_;
     std::uint32_t next_link_ = 1, next_group_ = 1;
     std::map<std::string, std::shared_ptr<const cluster_view>, std::less<>> views_;
     std::shared_ptr<observe::audit_writer> audit_;
