@@ -23,9 +23,6 @@ namespace {
 constexpr std::int64_t second = 1'000'000'000;
 constexpr std::int64_t start_limit_ns = 30 * second;
 constexpr std::int64_t connect_limit_ns = 5 * second;
-constexpr std::int64_t discovery_limit_ns = 2 * second;
-constexpr std::int64_t discovery_look_ns = second / 20;
-constexpr std::string_view callout_subject = "$SYS.REQ.USER.AUTH";
 
 log::level level_of(const std::string& name) {
     if (name == "trace") return log::level::trace;
@@ -35,44 +32,12 @@ log::level level_of(const std::string& name) {
     return log::level::info;
 }
 
-net::link_options callout_links(const nats_options& n, const callout_options& c) {
-    auto o = n.link;
-    o.subscriptions = {{std::string(callout_subject), c.queue}};
-    return o;
-}
-
-std::string of(const net::link_options& o) {
-    std::string s;
-    auto add = [&](const std::string& v) { s += std::to_string(v.size()) + ":" + v + ","; };
-    for (const auto& u : o.urls) add(u);
-    s += "|" + std::to_string(o.login.index());
-    std::visit(
-        [&](const auto& l) {
-            if constexpr (requires { l.user; }) add(l.user);
-            if constexpr (requires { l.path; }) add(l.path);
-        },
-        o.login);
-    if (o.tls) {
-        add(o.tls->ca_file);
-        add(o.tls->cert_file);
-        add(o.tls->key_file);
-        add(o.tls->server_name);
-    }
-    return s;
-}
-
 bool same(const instance_options& a, const instance_options& b) {
     return a.plugin == b.plugin && a.type == b.type && a.config_json == b.config_json && a.max_in_flight == b.max_in_flight &&
            a.timeout_ns == b.timeout_ns;
 }
 
 }  // namespace
-
-std::string fingerprint(const nats_options& n, const callout_options& c) {
-    std::string s = of(n.link) + "#" + std::to_string(n.links_per_server) + "#" + c.queue + "#";
-    if (n.system) s += of(*n.system);
-    return s;
-}
 
 supervisor::supervisor(std::string config_path)
     : config_path_(std::move(config_path)), signals_(control_, SIGTERM, SIGINT, SIGHUP), tick_timer_(control_) {}
@@ -282,93 +247,6 @@ result<void> supervisor::assemble_flow(candidate& c) {
     return {};
 }
 
-void supervisor::open_clusters(std::shared_ptr<candidate> c, done_fn done) {
-    for (const auto& n : c->settings.nats) {
-        const auto print = fingerprint(n, c->settings.callout);
-        if (current_ != c) {
-            if (auto old = current_->clusters.find(n.name); old != current_->clusters.end() && old->second->fingerprint == print) {
-                c->clusters[n.name] = old->second;
-                continue;
-            }
-        }
-        auto r = std::make_shared<running_cluster>();
-        r->options = n;
-        r->fingerprint = print;
-        if (n.system) {
-            auto o = *n.system;
-            o.name = "callgate/" + n.name + "/system";
-            auto system = net::make_system_client(control_, std::move(o));
-            if (!system) return done(make_error(system.error().code, system.error().message(), c->settings.file + ": nats." + n.name + ".system"));
-            r->system = std::move(*system);
-            r->system->on_servers([this] { refresh_views(); });
-            r->system->start();
-        }
-        c->clusters[n.name] = r;
-        c->fresh_clusters.push_back(std::move(r));
-    }
-    // A queue group serves from its first moment: servers that only discovery tells of have to be known before.
-    await_discovery(c, clock_.mono_ns() + (current_ == c ? discovery_limit_ns : connect_limit_ns), 0, [this, c, done](result<void> known) {
-        if (!known && (current_ != c || draining_)) return done(known);
-        if (!known) log::warn("links open although not all servers may be known yet", {{"reason", known.error().message()}});
-        refresh_views();
-        done(open_links(*c));
-    });
-}
-
-void supervisor::await_discovery(std::shared_ptr<candidate> c, std::int64_t until_ns, std::size_t known_before, done_fn done) {
-    if (draining_) return done(make_error(errc::cancelled, "the daemon is shutting down"));
-    if (c->settings.callout.servers != server_pinning::discovered) return done({});
-    std::size_t known = 0;
-    bool asked = false, heard = true;
-    for (const auto& r : c->fresh_clusters) {
-        if (!r->system) continue;
-        asked = true;
-        known += r->system->servers().size();
-        heard = heard && r->system->connected() && !r->system->servers().empty();
-        if (heard || clock_.mono_ns() < until_ns) continue;
-        return done(make_error(errc::unavailable, "the system account user does not connect, or no server answers PING.IDZ",
-                               c->settings.file + ": nats." + r->options.name + ".system"));
-    }
-    // Nobody says how many servers there are: two looks that agree are the end of the answers.
-    if (!asked || (heard && known == known_before)) return done({});
-    after(discovery_look_ns, [this, c, until_ns, known, done] { await_discovery(c, until_ns, known, done); });
-}
-
-result<void> supervisor::open_links(candidate& c) {
-    for (auto& r : c.fresh_clusters) {
-        const auto options = callout_links(r->options, c.settings.callout);
-        for (auto& s : shards_) {
-            std::optional<error> failed;
-            s->run_and_wait([&] {
-                auto g = s->open_links(r->options.name, options, r->options.links_per_server);
-                if (g) r->groups.push_back(*g);
-                else failed = g.error();
-            });
-            if (failed) return make_error(failed->code, failed->message(), c.settings.file + ": nats." + r->options.name);
-        }
-    }
-    return {};
-}
-
-void supervisor::wait_for_clusters(std::shared_ptr<candidate> c, std::int64_t until_ns, done_fn done) {
-    for (const auto& r : c->fresh_clusters) {
-        bool up = true;
-        for (std::size_t i = 0; i < shards_.size(); ++i)
-            shards_[i]->run_and_wait([&] { up = up && shards_[i]->group_connected(r->groups[i]); });
-        if (up) continue;
-        if (clock_.mono_ns() >= until_ns) {
-            std::string last;
-            for (const auto& s : shards_)
-                for (const auto& l : s->links())
-                    if (l.cluster == r->options.name && !l.status.last_error.empty()) last = l.status.last_error;
-            return done(make_error(errc::unavailable, "the new links do not connect" + (last.empty() ? std::string{} : ": " + last),
-                                   c->settings.file + ": nats." + r->options.name));
-        }
-        return after(50'000'000, [this, c, until_ns, done] { wait_for_clusters(c, until_ns, done); });
-    }
-    done({});
-}
-
 void supervisor::abandon(const std::shared_ptr<candidate>& c) {
     for (auto& r : c->fresh_clusters) retire_cluster(r);
     for (auto& i : c->fresh) end_instance(i, [] {});
@@ -414,22 +292,6 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     old->flow.reset();
     c->fresh.clear();
     c->fresh_clusters.clear();
-}
-
-void supervisor::retire_cluster(std::shared_ptr<running_cluster> cluster) {
-    for (std::size_t i = 0; i < cluster->groups.size(); ++i) {
-        auto& s = *shards_[i];
-        const auto group = cluster->groups[i];
-        s.post([this, &s, group] {
-            s.stop_receiving(group, 2 * second, [this, &s, group] {
-                // Replies to what is still being worked on leave by these links.
-                asio::post(control_, [this, &s, group] {
-                    after(3 * second, [&s, group] { s.post([&s, group] { s.close_links(group, second, [] {}); }); });
-                });
-            });
-        });
-    }
-    if (cluster->system) cluster->system->close(second, [keep = cluster->system] {});
 }
 
 void supervisor::retire_instance(std::shared_ptr<running_instance> instance, std::weak_ptr<const flow::flow_config> last_user) {
@@ -593,157 +455,6 @@ void supervisor::tick() {
         publish_status();
         tick();
     });
-}
-
-void supervisor::refresh_views() {
-    if (!current_) return;
-    std::map<std::string, std::shared_ptr<cluster_view>> views;
-    auto add = [&](const running_cluster& r, const callout_options& callout) {
-        auto& v = views[r.options.name];
-        if (!v) v = std::make_shared<cluster_view>();
-        if (callout.servers == server_pinning::list) {
-            v->pinned.insert(callout.server_list.begin(), callout.server_list.end());
-            return;
-        }
-        v->trust_own_servers = true;
-        if (r.system)
-            for (const auto& s : r.system->servers()) v->pinned.insert(s.id);
-        for (const auto& s : shards_)
-            for (const auto& l : s->links())
-                if (l.cluster == r.options.name && l.status.connected) v->pinned.insert(l.status.server_id);
-    };
-    for (auto& [name, r] : current_->clusters) {
-        add(*r, current_->settings.callout);
-        views[name]->can_kick = r->system && r->system->connected();
-    }
-    // Links of a reload receive before it is in use.
-    if (preparing_)
-        for (auto& r : preparing_->fresh_clusters) add(*r, preparing_->settings.callout);
-    std::erase_if(views_, [&](const auto& told) { return !views.contains(told.first); });
-    for (auto& [name, v] : views) {
-        auto& told = views_[name];
-        if (told && told->can_kick == v->can_kick && told->trust_own_servers == v->trust_own_servers && told->pinned == v->pinned) continue;
-        told = v;
-        for (auto& s : shards_) s->post([&s = *s, name = name, v = v] { s.set_cluster_view(name, v); });
-    }
-}
-
-void supervisor::refresh_health() {
-    if (!current_) return;
-    for (auto& [key, i] : current_->instances) {
-        if (!i->instance) continue;
-        i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
-            const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
-            const std::lock_guard lock(status_mutex_);
-            for (auto& r : status_.instances)
-                if ((r.kind == "backend" ? "backend/" : "keys/") + r.name == key) {
-                    r.state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
-                    r.text = h.text;
-                }
-        });
-    }
-}
-
-void supervisor::publish_status() {
-    std::vector<instance_report> instances;
-    std::vector<cluster_report> clusters;
-    if (current_) {
-        for (const auto& [key, i] : current_->instances) {
-            instance_report r;
-            r.name = i->options.name;
-            r.kind = i->is_backend ? "backend" : "keys";
-            r.plugin = i->options.plugin;
-            if (i->instance) {
-                const auto& m = i->instance->metrics();
-                r.started = m.started;
-                r.completed = m.completed;
-                r.failed = m.failed;
-                r.refused = m.rejected;
-                r.overdue = m.overdue;
-                r.faults = m.faults;
-                r.in_flight = m.in_flight;
-                r.breaker_open = i->instance->breaker() == host::breaker_state::open;
-            }
-            instances.push_back(std::move(r));
-        }
-        for (const auto& [name, c] : current_->clusters) {
-            cluster_report r;
-            r.name = name;
-            r.system_link = c->system != nullptr;
-            r.system_connected = c->system && c->system->connected();
-            const auto view = views_.find(name);
-            r.servers_known = view == views_.end() ? 0 : view->second->pinned.size();
-            r.kicks_sent = c->kicks_sent;
-            r.kicks_failed = c->kicks_failed;
-            clusters.push_back(std::move(r));
-        }
-    }
-    const std::lock_guard lock(status_mutex_);
-    for (auto& n : instances)
-        for (const auto& o : status_.instances)
-            if (o.kind == n.kind && o.name == n.name) {
-                n.state = o.state;
-                n.text = o.text;
-            }
-    status_.instances = std::move(instances);
-    status_.clusters = std::move(clusters);
-    status_.draining = draining_;
-    status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
-    status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
-}
-
-status supervisor::collect_status() const {
-    status s;
-    {
-        const std::lock_guard lock(status_mutex_);
-        s = status_;
-    }
-    for (const auto& shard : shards_) {
-        s.shards.push_back(&shard->metrics());
-        auto l = shard->links();
-        s.links.insert(s.links.end(), l.begin(), l.end());
-    }
-    return s;
-}
-
-void supervisor::kick(const std::string& cluster, std::string server_id, std::uint64_t cid) {
-    if (!current_) return;
-    const auto it = current_->clusters.find(cluster);
-    if (it == current_->clusters.end() || !it->second->system) return;
-    auto c = it->second;
-    c->system->kick(server_id, cid, [c, server_id, cid](std::string_view outcome) {
-        if (outcome.empty()) {
-            ++c->kicks_sent;
-            return;
-        }
-        ++c->kicks_failed;
-        log::debug("kick failed", {{"server", server_id}, {"cid", cid}, {"reason", outcome}});
-    });
-}
-
-admin_response supervisor::answer(const admin_request& r) {
-    const bool reading = r.method == "GET" || r.method == "HEAD";
-    if (r.path == "/reload") {
-        if (!r.local_socket) return {403, "text/plain; charset=utf-8", "reload is taken on the Unix socket only\n"};
-        if (r.method != "POST") return {405, "text/plain; charset=utf-8", "POST\n"};
-        asio::post(control_, [this] { reload("admin socket"); });
-        return {202, "text/plain; charset=utf-8", "reload begun; its outcome is in /health and the log\n"};
-    }
-    if (!reading) return {405, "text/plain; charset=utf-8", "GET\n"};
-    if (r.path == "/livez") return {200, "text/plain; charset=utf-8", "ok\n"};
-    if (r.path == "/readyz") {
-        std::string why;
-        const auto s = collect_status();
-        if (s.config_generation == 0) return {503, "text/plain; charset=utf-8", "starting\n"};
-        return s.ready(&why) ? admin_response{200, "text/plain; charset=utf-8", "ok\n"}
-                             : admin_response{503, "text/plain; charset=utf-8", why + "\n"};
-    }
-    if (r.path == "/health") {
-        const auto s = collect_status();
-        return {s.config_generation != 0 && s.ready() ? 200u : 503u, "application/json", render_health(s)};
-    }
-    if (r.path == "/metrics") return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
-    return {404, "text/plain; charset=utf-8", "/livez /readyz /health /metrics\n"};
 }
 
 }  // namespace callgate::runtime

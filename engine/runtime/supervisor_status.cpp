@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of the supervisor that others read: health of the plugins, the status, the admin listener's answers.
+#include <boost/asio/post.hpp>
+
+#include "engine/runtime/supervisor.hpp"
+
+namespace callgate::runtime {
+
+namespace asio = boost::asio;
+
+namespace {
+constexpr std::int64_t second = 1'000'000'000;
+}
+
+void supervisor::refresh_health() {
+    if (!current_) return;
+    for (auto& [key, i] : current_->instances) {
+        if (!i->instance) continue;
+        i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
+            const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
+            const std::lock_guard lock(status_mutex_);
+            for (auto& r : status_.instances)
+                if ((r.kind == "backend" ? "backend/" : "keys/") + r.name == key) {
+                    r.state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
+                    r.text = h.text;
+                }
+        });
+    }
+}
+
+void supervisor::publish_status() {
+    std::vector<instance_report> instances;
+    std::vector<cluster_report> clusters;
+    if (current_) {
+        for (const auto& [key, i] : current_->instances) {
+            instance_report r;
+            r.name = i->options.name;
+            r.kind = i->is_backend ? "backend" : "keys";
+            r.plugin = i->options.plugin;
+            if (i->instance) {
+                const auto& m = i->instance->metrics();
+                r.started = m.started;
+                r.completed = m.completed;
+                r.failed = m.failed;
+                r.refused = m.rejected;
+                r.overdue = m.overdue;
+                r.faults = m.faults;
+                r.in_flight = m.in_flight;
+                r.breaker_open = i->instance->breaker() == host::breaker_state::open;
+            }
+            instances.push_back(std::move(r));
+        }
+        for (const auto& [name, c] : current_->clusters) {
+            cluster_report r;
+            r.name = name;
+            r.system_link = c->system != nullptr;
+            r.system_connected = c->system && c->system->connected();
+            const auto view = views_.find(name);
+            r.servers_known = view == views_.end() ? 0 : view->second->pinned.size();
+            r.kicks_sent = c->kicks_sent;
+            r.kicks_failed = c->kicks_failed;
+            clusters.push_back(std::move(r));
+        }
+    }
+    const std::lock_guard lock(status_mutex_);
+    for (auto& n : instances)
+        for (const auto& o : status_.instances)
+            if (o.kind == n.kind && o.name == n.name) {
+                n.state = o.state;
+                n.text = o.text;
+            }
+    status_.instances = std::move(instances);
+    status_.clusters = std::move(clusters);
+    status_.draining = draining_;
+    status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
+    status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+}
+
+status supervisor::collect_status() const {
+    status s;
+    {
+        const std::lock_guard lock(status_mutex_);
+        s = status_;
+    }
+    for (const auto& shard : shards_) {
+        s.shards.push_back(&shard->metrics());
+        auto l = shard->links();
+        s.links.insert(s.links.end(), l.begin(), l.end());
+    }
+    return s;
+}
+
+admin_response supervisor::answer(const admin_request& r) {
+    const bool reading = r.method == "GET" || r.method == "HEAD";
+    if (r.path == "/reload") {
+        if (!r.local_socket) return {403, "text/plain; charset=utf-8", "reload is taken on the Unix socket only\n"};
+        if (r.method != "POST") return {405, "text/plain; charset=utf-8", "POST\n"};
+        asio::post(control_, [this] { reload("admin socket"); });
+        return {202, "text/plain; charset=utf-8", "reload begun; its outcome is in /health and the log\n"};
+    }
+    if (!reading) return {405, "text/plain; charset=utf-8", "GET\n"};
+    if (r.path == "/livez") return {200, "text/plain; charset=utf-8", "ok\n"};
+    if (r.path == "/readyz") {
+        std::string why;
+        const auto s = collect_status();
+        if (s.config_generation == 0) return {503, "text/plain; charset=utf-8", "starting\n"};
+        return s.ready(&why) ? admin_response{200, "text/plain; charset=utf-8", "ok\n"}
+                             : admin_response{503, "text/plain; charset=utf-8", why + "\n"};
+    }
+    if (r.path == "/health") {
+        const auto s = collect_status();
+        return {s.config_generation != 0 && s.ready() ? 200u : 503u, "application/json", render_health(s)};
+    }
+    if (r.path == "/metrics") return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
+    return {404, "text/plain; charset=utf-8", "/livez /readyz /health /metrics\n"};
+}
+
+}  // namespace callgate::runtime
