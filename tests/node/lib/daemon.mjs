@@ -79,11 +79,11 @@ export function write_config(dir, config) {
 
 export class daemon {
   // folder: of write_folder; its file: name of the configuration. wait: until /readyz says 200.
-  // options: more of child_process.spawn (cwd, uid).
-  static async start(folder, { wait = true, env = {}, options = {} } = {}) {
+  // options: more of child_process.spawn (cwd, uid); binary: a copy of the daemon elsewhere.
+  static async start(folder, { wait = true, env = {}, options = {}, binary = callgate_binary } = {}) {
     const made = new daemon();
     Object.assign(made, folder);
-    made.process = new child_process(callgate_binary, ["serve", path.join(folder.dir, folder.file ?? "callgate.yaml")], { env: { ...process.env, ...env }, ...options });
+    made.process = new child_process(binary, ["serve", path.join(folder.dir, folder.file ?? "callgate.yaml")], { env: { ...process.env, ...env }, ...options });
     made.pid = made.process.child.pid;
     try {
       if (wait) {

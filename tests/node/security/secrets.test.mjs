@@ -11,7 +11,7 @@ import { describe, test } from "node:test";
 import { callgate_binary, daemon, patience, sha256, write_folder } from "../lib/daemon.mjs";
 import { config_mode, operator_mode } from "../lib/deployment.mjs";
 import { b64u, decode_jwt, new_user } from "../lib/identity.mjs";
-import { nats_server, versions } from "../lib/nats_server.mjs";
+import { nats_server, scratch_dir, versions } from "../lib/nats_server.mjs";
 import { callgate, stage } from "../lib/stage.mjs";
 
 const secret = (name) => `planted-${name}-${crypto.randomBytes(12).toString("hex")}`;
@@ -173,7 +173,16 @@ describe("the process", () => {
         fs.chownSync(folder.dir, unprivileged.uid, unprivileged.gid);
         for (const name of fs.readdirSync(folder.dir)) fs.chownSync(path.join(folder.dir, name), unprivileged.uid, unprivileged.gid);
       }
-      gate = await daemon.start(folder, { options: { cwd: folder.dir, ...unprivileged } });
+      // The checkout may lie where only root gets in.
+      const installed = scratch_dir("callgate-installed-");
+      fs.chmodSync(installed, 0o755);
+      const built = path.dirname(path.dirname(callgate_binary));
+      for (const part of ["bin/callgate", "plugins.d/callgate_key_file.so", "plugins.d/callgate_auth_static.so"]) {
+        fs.mkdirSync(path.join(installed, path.dirname(part)), { recursive: true, mode: 0o755 });
+        fs.copyFileSync(path.join(built, part), path.join(installed, part));
+        fs.chmodSync(path.join(installed, part), 0o755);
+      }
+      gate = await daemon.start(folder, { binary: path.join(installed, "bin/callgate"), options: { cwd: folder.dir, ...unprivileged } });
       const uid = unprivileged?.uid ?? process.getuid();
       const status = fs.readFileSync(`/proc/${gate.pid}/status`, "utf8");
       assert.match(status, new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s`, "m"));
@@ -190,6 +199,7 @@ describe("the process", () => {
       const output = gate.process.lines.join("\n");
       assert.ok(!output.includes(token) && !output.includes(deployment.issuer.seed));
       fs.rmSync(folder.dir, { recursive: true });
+      fs.rmSync(installed, { recursive: true });
     } finally {
       await gate?.stop("SIGKILL", { keep: true });
       await server.stop();
