@@ -170,7 +170,8 @@ void read_callout(const section& root, loading& in) {
     }
     s.duration("leeway", c.leeway_ns, 0, 300 * second);
     s.duration("safety", c.safety_ns, 1 * millisecond, 10 * second);
-    s.size("max_request_bytes", c.max_request_bytes, 4 << 10, 8 << 20);
+    // More than codec::max_token_bytes would be accepted here and still never be decoded.
+    s.size("max_request_bytes", c.max_request_bytes, 4 << 10, 1 << 20);
     constexpr std::string_view denies[] = {"error", "silent"};
     c.silent_deny = s.word("deny", denies).value_or(0) == 1;
 }
