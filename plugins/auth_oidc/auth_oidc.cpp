@@ -148,7 +148,7 @@ void backend::answer(judge_state& s, const judgement& j, sdk::op_handle& op) con
 void backend::authenticate(sdk::shard_state* state, sdk::op_handle&& op, const sdk::request_view& request) {
     auto& s = static_cast<judge_state&>(*state);
     auto j = judge(s, credential_of(request), request.now_unix_s());
-    if (j.issuer != nullptr) j = wait_for_keys(j, op, request);
+    if (j.issuer != nullptr) j = wait_for_keys(j, s.t.iat, op, request);
     if (op) answer(s, j, op);
 }
 

@@ -79,8 +79,8 @@ class backend final : public sdk::auth_backend {
     [[nodiscard]] std::string credential_id(const token& t) const;
 
     /// Keeps `op` when a fetch that is worth waiting for is under way, or was begun by this; else says how
-    /// to answer.
-    [[nodiscard]] judgement wait_for_keys(judgement j, sdk::op_handle& op, const sdk::request_view& request);
+    /// to answer. `iat` of the token, which nobody has verified.
+    [[nodiscard]] judgement wait_for_keys(judgement j, std::optional<std::int64_t> iat, sdk::op_handle& op, const sdk::request_view& request);
     /// Under mutex_. False when throttled or stopping.
     bool nudge(issuer_state& s);
     void begin_fetch(issuer_state& s);                         // [control]

@@ -154,7 +154,8 @@ bool backend::nudge(issuer_state& s) {
     return true;
 }
 
-backend::judgement backend::wait_for_keys(judgement j, sdk::op_handle& op, const sdk::request_view& request) {
+backend::judgement backend::wait_for_keys(judgement j, std::optional<std::int64_t> iat, sdk::op_handle& op,
+                                                const sdk::request_view& request) {
     // A simulation must not make the daemon talk to anybody.
     if (request.simulated()) return j;
     const std::lock_guard lock(mutex_);
@@ -162,7 +163,15 @@ backend::judgement backend::wait_for_keys(judgement j, sdk::op_handle& op, const
     if (j.verdict == CG_VERDICT_UNAVAILABLE) return j;
     // Throttled. The set is an answer only if it is the issuer's latest, as far as anybody could know.
     if (!coming && j.issuer->failed) return {CG_VERDICT_UNAVAILABLE, "keys_unavailable", "the kid is unknown and the issuer's keys cannot be fetched", nullptr};
-    if (!coming) return j;
+    if (!coming) {
+        // Somebody's made-up kids may have used up the fetch: a token younger than the set may be signed with a key
+        // that is younger as well, and DENY would make its client give up.
+        const auto age_s = (host().now_ns() - j.issuer->last_fetch_ns) / 1'000'000'000;
+        const auto fetched_unix_s = request.now_unix_s() - age_s;
+        if (iat && *iat >= fetched_unix_s - j.issuer->options.leeway.count())
+            return {CG_VERDICT_UNAVAILABLE, "unknown_kid_throttled", "the kid is unknown, the token younger than the keys, and the next fetch not yet due", nullptr};
+        return j;
+    }
     const bool in_time = op.time_left_ns() > j.issuer->last_fetch_ns + j.issuer->expected_ns - host().now_ns();
     if (!in_time || j.issuer->waiters.size() >= max_waiters)
         return {CG_VERDICT_UNAVAILABLE, "keys_being_fetched", "the kid is unknown and its keys will not be there in time", nullptr};

@@ -53,6 +53,11 @@ struct refresh_test : ::testing::Test {
         return s.token("EdDSA", R"({"alg":"EdDSA","kid":")" + kid + "\"}",
                        R"({"iss":"https://idp","sub":"alice","aud":"nats","exp":)" + std::to_string(host.wall_unix_s() + exp_in) + "}");
     }
+    std::string dated_token(const signer& s, const std::string& kid, std::int64_t iat) const {
+        return s.token("EdDSA", R"({"alg":"EdDSA","kid":")" + kid + "\"}",
+                       R"({"iss":"https://idp","sub":"alice","aud":"nats","iat":)" + std::to_string(iat) + R"(,"exp":)" +
+                           std::to_string(host.wall_unix_s() + 360'000) + "}");
+    }
     cg_op ask_op(const std::string& t, std::chrono::nanoseconds left = 2s) {
         request.auth_token = request.credential = t;
         request.credential_source = CG_CREDENTIAL_AUTH_TOKEN;
@@ -186,6 +191,32 @@ TEST_F(refresh_test, made_up_kids_cost_one_fetch_in_ten_seconds) {
     EXPECT_EQ(outcome(again), "waits");
     host.run();
     EXPECT_EQ(host.http_count(), before + 2);
+}
+
+TEST_F(refresh_test, made_up_kids_do_not_get_tokens_of_a_rotated_key_denied) {
+    serve(one.jwk("a"));
+    start(R"("leeway": "2s", "jwks_url": "https://idp/keys")");
+    host.advance(20s);
+    const auto fetched = host.wall_unix_s();
+    const auto before = host.http_count();
+    const auto op = ask_op(token(two, "made up"));
+    host.run();
+    EXPECT_EQ(outcome(op), "deny unknown_kid");
+    serve(one.jwk("a") + "," + two.jwk("b"));
+    host.advance(5s);
+    EXPECT_EQ(ask(dated_token(two, "b", host.wall_unix_s())), "unavailable unknown_kid_throttled") << "signed after the fetch, with a key of after the fetch";
+    EXPECT_EQ(ask(dated_token(two, "b", fetched)), "unavailable unknown_kid_throttled");
+    EXPECT_EQ(ask(dated_token(two, "b", fetched - 2)), "unavailable unknown_kid_throttled") << "clocks differ by up to leeway";
+    EXPECT_EQ(ask(dated_token(two, "b", fetched - 3)), "deny unknown_kid") << "older than the set, which has no such key";
+    EXPECT_EQ(ask(dated_token(two, "b", INT64_MIN)), "deny unknown_kid");
+    EXPECT_EQ(ask(token(two, "b")), "deny unknown_kid") << "no iat, nothing to compare";
+    EXPECT_EQ(ask(dated_token(two, "b", host.wall_unix_s() + 3600)), "deny iat_in_future");
+    EXPECT_EQ(ask(dated_token(one, "a", host.wall_unix_s())), "allow");
+    EXPECT_EQ(host.http_count(), before + 1) << "still throttled";
+    host.advance(5s);
+    const auto late = ask_op(dated_token(two, "b", host.wall_unix_s()));
+    host.run();
+    EXPECT_EQ(outcome(late), "allow");
 }
 
 TEST_F(refresh_test, unknown_kid_of_a_token_that_fails_anyway_costs_nothing) {
