@@ -131,16 +131,18 @@ void backend::poll() {
     seen_ = now;
     if (!settled || now == loaded_) return;
     std::string fault;
+    bool passing = false;
     try {
         if (!now) throw sdk::status_error(CG_E_NOT_FOUND, "the users file is gone", options_.file);
         load();
     } catch (const sdk::status_error& e) {
         fault = (e.where().empty() ? options_.file : e.where()) + ": " + e.what();
+        passing = e.code() == CG_E_UNAVAILABLE;
     }
     if (!fault.empty()) {
         if (fault != fault_) host().log(sdk::log_level::error, "users file not taken; the users before the change stay", {{"reason", fault}});
         // Not tried again before the file changes once more, unless reading itself was disturbed.
-        loaded_ = now;
+        if (!passing) loaded_ = now;
     } else if (!fault_.empty()) {
         host().log(sdk::log_level::info, "users file is good again", {{"file", options_.file}});
     }

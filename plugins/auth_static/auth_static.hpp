@@ -11,7 +11,7 @@ namespace callgate::auth_static {
 
 struct options {
     std::string file;
-    std::chrono::nanoseconds reload_interval = std::chrono::seconds(1);  ///< 0 = only when callgate reloads
+    std::chrono::nanoseconds reload_interval = std::chrono::seconds(1);  ///< 0 = never read again by this instance
     hash_options hash;
 };
 
@@ -28,7 +28,7 @@ class backend final : public sdk::auth_backend {
   "required": ["file"],
   "properties": {
     "file": {"type": "string", "minLength": 1, "description": "the users file; relative paths start at the configuration file"},
-    "reload_interval": {"type": "string", "description": "how often the file is looked at, 100ms to 1h; 0 = never. Default 1s"},
+    "reload_interval": {"type": "string", "description": "how often the file is looked at, 100ms to 1h; default 1s. 0 = never re-read while running: a reload keeps a backend whose configuration is unchanged, so restart callgate or change this configuration"},
     "hash": {
       "type": "object",
       "additionalProperties": false,

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace {
 
@@ -238,6 +239,37 @@ TEST_F(auth_static_test, broken_file_keeps_the_old_users_and_says_where) {
     write(everybody());
     host.advance(3s);
     EXPECT_EQ(plugin->health().health_state, static_cast<std::uint32_t>(CG_HEALTH_OK));
+}
+
+TEST_F(auth_static_test, disturbed_reading_is_tried_again_without_a_new_change) {
+    write(everybody());
+    start();
+    write("users:\n  - user: carol\n    token_sha256: " + hex("new") + "\n");
+    rlimit usual{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+    rlimit none = usual;
+    none.rlim_cur = 0;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    host.advance(5s);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+    EXPECT_EQ(token("robot-token").subject, "robot");
+    EXPECT_EQ(token("new").verdict, CG_VERDICT_DENY);
+    EXPECT_NE(plugin->health().health_text.find("Too many open files"), std::string::npos) << plugin->health().health_text;
+    std::size_t said = 0;
+    for (const auto& l : host.logs()) said += l.level == sdk::log_level::error;
+    EXPECT_EQ(said, 1u) << "said once, not at every look";
+    host.advance(1s);
+    EXPECT_EQ(token("new").subject, "carol");
+    EXPECT_EQ(plugin->health().health_state, static_cast<std::uint32_t>(CG_HEALTH_OK));
+}
+
+TEST_F(auth_static_test, file_is_never_read_again_when_the_interval_is_zero) {
+    write(everybody());
+    start(R"(, "reload_interval": "0s")");
+    write("users:\n  - user: carol\n    token_sha256: " + hex("new") + "\n");
+    host.advance(2h);
+    EXPECT_EQ(token("robot-token").subject, "robot");
+    EXPECT_EQ(token("new").verdict, CG_VERDICT_DENY);
 }
 
 TEST_F(auth_static_test, start_fails_with_the_line) {

@@ -106,10 +106,11 @@ loaded_users load_users(const std::string& path) {
     const descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
     if (d.fd < 0) {
         const int error = errno;
-        refuse(error == ENOENT ? CG_E_NOT_FOUND : CG_E_PERMISSION, path, std::string("cannot open the users file: ") + std::strerror(error));
+        const bool lasting = error == EACCES || error == EPERM || error == ELOOP;
+        refuse(error == ENOENT ? CG_E_NOT_FOUND : lasting ? CG_E_PERMISSION : CG_E_UNAVAILABLE, path, std::string("cannot open the users file: ") + std::strerror(error));
     }
     struct stat before {};
-    if (::fstat(d.fd, &before) != 0) refuse(CG_E_PERMISSION, path, std::string("cannot examine the users file: ") + std::strerror(errno));
+    if (::fstat(d.fd, &before) != 0) refuse(CG_E_UNAVAILABLE, path, std::string("cannot examine the users file: ") + std::strerror(errno));
     if (const auto fault = file_fault(before, ::geteuid()); !fault.empty()) refuse(CG_E_PERMISSION, path, "users file refused: " + fault);
 
     std::string text(static_cast<std::size_t>(before.st_size) + 1, '\0');

@@ -88,7 +88,8 @@ struct loaded_users {
     std::string warning;  ///< about the file's mode; may be empty
 };
 /// Reads, checks and parses. Throws sdk::status_error with file and line. Refused: not a regular file,
-/// writable by others, foreign owner, more than 16 MiB. [control]
+/// writable by others, foreign owner, more than 16 MiB. CG_E_UNAVAILABLE means that reading was disturbed (no
+/// descriptor left, an I/O error, a write meanwhile): the same file may be read a moment later. [control]
 [[nodiscard]] loaded_users load_users(const std::string& path);
 /// Why a file with these attributes is not to be trusted; empty when it is. `self` is the effective user.
 [[nodiscard]] std::string file_fault(const struct stat& st, uid_t self);
