@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "engine/flow/replay_set.hpp"
 #include "engine/flow/request.hpp"
@@ -10,16 +12,18 @@
 
 namespace callgate::flow {
 
-/// What the requests of one shard share. All of it belongs to the shard's thread.
+/// What the requests of one shard share. All of it belongs to the shard's thread, except the replay set, which
+/// all shards have in common.
 struct flow_context {
-    flow_context(std::uint32_t shard_index, const clock_source& time, const reply_port& replies) : shard(shard_index), clock(time), world(replies) {}
+    flow_context(std::uint32_t shard_index, const clock_source& time, const reply_port& port, std::shared_ptr<replay_set> seen)
+        : shard(shard_index), clock(time), world(port), replays(std::move(seen)) {}
     std::uint32_t shard;
     const clock_source& clock;
     const reply_port& world;  ///< asked only whether a server is pinned
     codec::request_reader reader;
     codec::response_writer writer;
     shared_key_cache shared_keys;
-    replay_set replays;
+    const std::shared_ptr<replay_set> replays;
     server_book servers;
     std::uint64_t jitter_state = 0;
     /// Uniform in [0,1).

@@ -16,7 +16,7 @@ using kind = action::kind;
 
 struct callout_fsm_test : ::testing::Test, testing::world {
     std::shared_ptr<arena_pool> pool = std::make_shared<arena_pool>(std::size_t{64} << 20);
-    flow_context context{3, clock, links};
+    flow_context context{3, clock, links, replays};
     callout_fsm fsm{context};
 
     action begin(std::string payload, std::string header = "") {
@@ -177,7 +177,7 @@ TEST_F(callout_fsm_test, drops_of_unverified_requests_teach_nothing) {
     q.aud = "x";
     begin(world::sign(q));
     EXPECT_EQ(context.servers.budget(server.hash), 0);
-    EXPECT_EQ(context.replays.size(), 0u);
+    EXPECT_EQ(context.replays->size(), 0u);
 }
 
 TEST_F(callout_fsm_test, an_exhausted_arena_sheds_or_drops_and_never_answers_half) {

@@ -193,6 +193,35 @@ TEST_F(drop, replayed) {
     EXPECT_EQ(audit.records.size(), 1u);
 }
 
+TEST_F(drop, replayed_to_another_shard) {
+    // Each shard has links of its own: what one answered must be known to the others, whichever comes first.
+    observe::shard_metrics metrics_of_other;
+    const auto other = shard_engine::make(4, clock, links, audit, metrics_of_other, replays);
+    other->use(config);
+    const auto offer_to_other = [&](const std::string& token) {
+        other->offer(testing::make_message(token, server.reply_subject(), clock.mono));
+        while (other->run()) {
+        }
+    };
+    const auto token = sign(claims());
+    offer(token);
+    run();
+    ASSERT_EQ(links.replies.size(), 1u);
+    offer_to_other(token);
+    EXPECT_EQ(links.replies.size(), 1u);
+    EXPECT_EQ(metrics_of_other.dropped[static_cast<std::size_t>(drop_reason::replayed)].value(), 1u);
+    EXPECT_EQ(dropped(drop_reason::replayed), 0u);
+    EXPECT_EQ(b1->calls, 1u);
+
+    const auto second = sign(claims());
+    offer_to_other(second);
+    ASSERT_EQ(links.replies.size(), 2u);
+    offer(second);
+    run();
+    EXPECT_EQ(links.replies.size(), 2u);
+    EXPECT_EQ(dropped(drop_reason::replayed), 1u);
+}
+
 TEST_F(drop, replayed_not_by_a_request_that_failed_a_check) {
     // Somebody who copies the key of a pending login into a request that is refused must not block that login.
     auto q = claims();
@@ -340,7 +369,7 @@ TEST_F(drop, shutdown) {
 
 TEST_F(drop, shutdown_before_the_first_configuration) {
     observe::shard_metrics other;
-    const auto fresh = shard_engine::make(0, clock, links, audit, other);
+    const auto fresh = shard_engine::make(0, clock, links, audit, other, replays);
     fresh->offer(testing::make_message("x", "$SYS._INBOX.a.b", clock.mono));
     EXPECT_FALSE(fresh->run());
     EXPECT_EQ(fresh->next_deadline_ns(), INT64_MAX);

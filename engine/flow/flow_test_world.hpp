@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/flow/replay_set.hpp"
 #include "engine/flow/shard_engine.hpp"
 
 /// Everything around a shard_engine, in memory and under the test's control: servers that ask, backends, key
@@ -272,7 +273,8 @@ struct world {
     std::shared_ptr<test_policy> policy = std::make_shared<test_policy>();
     std::shared_ptr<flow_config> config = std::make_shared<flow_config>();
     test_server server;
-    std::unique_ptr<shard_engine> shard = shard_engine::make(3, clock, links, audit, metrics);
+    std::shared_ptr<replay_set> replays = std::make_shared<replay_set>();
+    std::unique_ptr<shard_engine> shard = shard_engine::make(3, clock, links, audit, metrics, replays);
 
     world() {
         b1->answer = [](const cg_auth_request&) { return allow("alice"); };

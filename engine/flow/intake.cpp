@@ -108,7 +108,7 @@ action callout_fsm::check() {
         return drop(drop_reason::server_not_pinned, "server is neither listed nor discovered");
 
     // A replay stays acceptable until exp and leeway have passed, so it is remembered as long.
-    if (!c_.replays.insert(q.user_nkey, now_ns, now_ns + (q.exp + leeway_s + 1 - now_s) * second_ns))
+    if (!c_.replays->insert(q.user_nkey, now_ns, now_ns + (q.exp + leeway_s + 1 - now_s) * second_ns))
         return drop(drop_reason::replayed, "user_nkey was seen before");
     r_.verified = true;
     if (r_.sealed) c_.shared_keys.mark_proven(config.xkeys[r_.xkey].public_bytes, r_.peer);

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <random>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "engine/flow/admission.hpp"
 #include "engine/flow/audit.hpp"
@@ -71,6 +75,21 @@ TEST(replay_set, is_bounded) {
     for (int i = 0; i < 10'000; ++i) EXPECT_TRUE(set.insert("U" + std::to_string(i), 0, 100 * s));
     EXPECT_LE(set.size(), 2000u);
     EXPECT_FALSE(set.insert("U9999", 0, 100 * s)) << "the newest are kept";
+}
+
+TEST(replay_set, one_of_many_threads_gets_a_key) {
+    replay_set set;
+    constexpr int keys = 2000, threads = 4;
+    std::array<std::atomic<int>, keys> taken{};
+    std::vector<std::thread> all;
+    for (int t = 0; t < threads; ++t)
+        all.emplace_back([&] {
+            for (std::size_t i = 0; i < keys; ++i)
+                if (set.insert("U" + std::to_string(i), 0, 100 * s)) ++taken[i];
+        });
+    for (auto& t : all) t.join();
+    for (const auto& n : taken) EXPECT_EQ(n, 1);
+    EXPECT_EQ(set.size(), static_cast<std::size_t>(keys));
 }
 
 crypto::key_bytes key(int n) {

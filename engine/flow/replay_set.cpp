@@ -6,21 +6,35 @@
 
 namespace callgate::flow {
 
-replay_set::replay_set(std::size_t max_entries_per_generation) : max_entries_(std::max<std::size_t>(max_entries_per_generation, 1)) {}
+replay_set::replay_set(std::size_t max_entries_per_generation)
+    : max_entries_(std::max<std::size_t>(max_entries_per_generation >> stripe_bits, 1)) {}
 
 bool replay_set::insert(std::string_view user_nkey, std::int64_t now_ns, std::int64_t until_ns) {
     const std::uint64_t f = key_.of(user_nkey);
-    if (current_.contains(f) || previous_.contains(f)) return false;
-    const bool previous_over = now_ns >= previous_.until_ns;
+    // From the high bits: the low ones say where in the table it lies.
+    auto& s = stripes_[f >> (64 - stripe_bits)];
+    const std::lock_guard lock(s.mutex);
+    if (s.previous.count != 0 && now_ns >= s.previous.until_ns) s.previous.clear();
+    if (s.current.count != 0 && now_ns >= s.current.until_ns) s.current.clear();
+    if (s.current.contains(f) || s.previous.contains(f)) return false;
     // Turning over as soon as the previous generation is of no use keeps both small; turning when the current
     // one is full keeps them bounded.
-    if ((previous_over && current_.count != 0) || current_.count >= max_entries_) {
-        std::swap(current_, previous_);
-        current_.clear();
+    if ((s.previous.count == 0 && s.current.count != 0) || s.current.count >= max_entries_) {
+        std::swap(s.current, s.previous);
+        s.current.clear();
     }
-    current_.insert(f);
-    current_.until_ns = std::max(current_.until_ns, until_ns);
+    s.current.insert(f);
+    s.current.until_ns = std::max(s.current.until_ns, until_ns);
     return true;
+}
+
+std::size_t replay_set::size() const {
+    std::size_t n = 0;
+    for (const auto& s : stripes_) {
+        const std::lock_guard lock(s.mutex);
+        n += s.current.count + s.previous.count;
+    }
+    return n;
 }
 
 bool replay_set::generation::contains(std::uint64_t f) const noexcept {

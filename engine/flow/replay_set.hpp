@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -11,13 +13,18 @@ namespace callgate::flow {
 
 /// One-time user keys seen, each until its request is no longer acceptable. Two generations of keyed 64-bit
 /// fingerprints: a generation is forgotten when everything in it has expired. Bounded: when both are full the
-/// older one is forgotten early, so this is best effort, for one shard of one process.
+/// older one is forgotten early, so this is best effort, for one process. The shards share one: a captured
+/// request comes over any link, and each shard has links of its own. Every function is [any].
 class replay_set {
   public:
-    explicit replay_set(std::size_t max_entries_per_generation = std::size_t{1} << 20);
+    static constexpr std::size_t default_entries = std::size_t{1} << 20;
+    /// The bound is divided evenly among the stripes (at least one entry each).
+    explicit replay_set(std::size_t max_entries_per_generation = default_entries);
+    replay_set(const replay_set&) = delete;
+    replay_set& operator=(const replay_set&) = delete;
     /// False: seen before. `until_ns` (monotonic): from then on the request would be refused as expired.
     [[nodiscard]] bool insert(std::string_view user_nkey, std::int64_t now_ns, std::int64_t until_ns);
-    [[nodiscard]] std::size_t size() const noexcept { return current_.count + previous_.count; }
+    [[nodiscard]] std::size_t size() const;
 
   private:
     // Open addressing, linear probing, 0 = free, at most half full.
@@ -30,9 +37,15 @@ class replay_set {
         void grow();
         void clear();
     };
-    fingerprint_key key_;
-    generation current_, previous_;
-    std::size_t max_entries_;
+    // Picked by the fingerprint: shards rarely meet at one lock, and a table that grows holds up few of them.
+    struct stripe {
+        mutable std::mutex mutex;
+        generation current, previous;
+    };
+    static constexpr unsigned stripe_bits = 4;
+    const fingerprint_key key_;
+    const std::size_t max_entries_;  // of a generation of one stripe
+    std::array<stripe, std::size_t{1} << stripe_bits> stripes_;
 };
 
 }  // namespace callgate::flow

@@ -30,8 +30,9 @@ constexpr std::size_t starts_per_round = 64, resumes_per_round = 256, verificati
 
 class engine final : public shard_engine {
   public:
-    engine(std::uint32_t shard, const clock_source& clock, reply_port& world, audit_port& audit, observe::shard_metrics& metrics)
-        : clock_(clock), world_(world), audit_(audit), metrics_(metrics), context_(shard, clock, world),
+    engine(std::uint32_t shard, const clock_source& clock, reply_port& world, audit_port& audit, observe::shard_metrics& metrics,
+           std::shared_ptr<replay_set> replays)
+        : clock_(clock), world_(world), audit_(audit), metrics_(metrics), context_(shard, clock, world, std::move(replays)),
           batcher_(shard, *this, metrics), agreements_(shard) {
         std::array<std::uint8_t, 12> seed;
         crypto::random_bytes(seed);
@@ -408,8 +409,8 @@ class engine final : public shard_engine {
 }  // namespace
 
 std::unique_ptr<shard_engine> shard_engine::make(std::uint32_t shard, const clock_source& clock, reply_port& replies, audit_port& audit,
-                                                 observe::shard_metrics& metrics) {
-    return std::make_unique<engine>(shard, clock, replies, audit, metrics);
+                                                 observe::shard_metrics& metrics, std::shared_ptr<replay_set> replays) {
+    return std::make_unique<engine>(shard, clock, replies, audit, metrics, std::move(replays));
 }
 
 }  // namespace callgate::flow

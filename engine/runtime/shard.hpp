@@ -54,7 +54,8 @@ class shard final : private net::link_handler, private flow::reply_port, private
         std::function<void(const std::string& cluster, std::string server_id, std::uint64_t cid)> kick;
     };
 
-    shard(std::uint32_t index, const clock_source& clock, hooks h);
+    /// `replays`: one for all shards.
+    shard(std::uint32_t index, const clock_source& clock, std::shared_ptr<flow::replay_set> replays, hooks h);
     ~shard() override;
     shard(const shard&) = delete;
     shard& operator=(const shard&) = delete;
