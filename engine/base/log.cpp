@@ -10,6 +10,8 @@
 #include <fmt/chrono.h>
 #include <memory>
 
+#include "engine/base/escape.hpp"
+
 namespace callgate::log {
 namespace {
 
@@ -39,20 +41,9 @@ constexpr std::string_view name(level l) {
     return "error";
 }
 
-// Escapes everything that could break a line or forge a field; bytes above 0x7f pass as they are only
-// inside JSON strings of valid UTF-8, which wire data need not be, so they are escaped as well.
 void append_quoted(std::string& out, std::string_view s) {
     out.push_back('"');
-    for (unsigned char c : s) {
-        if (c == '"' || c == '\\') {
-            out.push_back('\\');
-            out.push_back(static_cast<char>(c));
-        } else if (c < 0x20 || c >= 0x7f) {
-            fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-        } else {
-            out.push_back(static_cast<char>(c));
-        }
-    }
+    append_escaped(out, s);
     out.push_back('"');
 }
 

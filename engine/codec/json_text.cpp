@@ -4,28 +4,12 @@
 #include <array>
 #include <charconv>
 
+#include "engine/base/escape.hpp"
+
 namespace callgate::codec {
 namespace {
 
 constexpr char hex[] = "0123456789abcdef";
-
-// Length of the valid UTF-8 sequence at the front of s (Unicode 15, table 3-7), 0 = none.
-std::size_t sequence(std::string_view s) noexcept {
-    const auto b = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-    const auto tail = [&](std::size_t i, unsigned lo = 0x80, unsigned hi = 0xbf) { return i < s.size() && b(i) >= lo && b(i) <= hi; };
-    const unsigned c = b(0);
-    if (c < 0x80) return 1;
-    if (c >= 0xc2 && c <= 0xdf) return tail(1) ? 2 : 0;
-    if (c >= 0xe0 && c <= 0xef) {
-        const unsigned lo = c == 0xe0 ? 0xa0u : 0x80u, hi = c == 0xed ? 0x9fu : 0xbfu;
-        return tail(1, lo, hi) && tail(2) ? 3 : 0;
-    }
-    if (c >= 0xf0 && c <= 0xf4) {
-        const unsigned lo = c == 0xf0 ? 0x90u : 0x80u, hi = c == 0xf4 ? 0x8fu : 0xbfu;
-        return tail(1, lo, hi) && tail(2) && tail(3) ? 4 : 0;
-    }
-    return 0;
-}
 
 }  // namespace
 
@@ -33,7 +17,7 @@ void append_json_string(std::string& out, std::string_view text) {
     out += '"';
     while (!text.empty()) {
         const auto c = static_cast<unsigned char>(text[0]);
-        const std::size_t n = sequence(text);
+        const std::size_t n = utf8_sequence(text);
         if (n == 0) {
             out += "\\ufffd";
             text.remove_prefix(1);

@@ -58,7 +58,7 @@ struct stage {
         }
         c.accounts.push_back(a);
     }
-    auto run() { return assemble(c, providers, backends); }
+    auto run(std::size_t shards = 1) { return assemble(c, providers, backends, shards); }
 };
 
 }  // namespace
@@ -129,6 +129,22 @@ TEST(assembly, a_key_of_the_wrong_kind_is_refused_where_it_is_used) {
     EXPECT_NE(f.error().message().find("callout.xkeys[0]"), std::string::npos);
 }
 
+TEST(assembly, kicks_per_second_is_divided_among_the_shards) {
+    stage s(callout_mode::config);
+    struct row {
+        std::uint32_t configured;
+        std::size_t shards;
+        std::uint32_t each;
+    };
+    for (const auto& [configured, shards, each] : {row{500, 1, 500}, row{500, 8, 62}, row{3, 8, 1}, row{0, 8, 0}}) {
+        s.c.admission.kicks_per_second = configured;
+        auto f = s.run(shards);
+        ASSERT_TRUE(f) << f.error().message();
+        EXPECT_EQ((*f)->kicks_per_second, each) << configured << " among " << shards;
+        EXPECT_EQ((*f)->max_in_flight, s.c.admission.max_in_flight) << "is for each shard";
+    }
+}
+
 TEST(status, is_ready_only_with_a_receiving_link_for_every_cluster) {
     status s;
     s.clusters.push_back({.name = "main", .system_link = false, .system_connected = false, .servers_known = 0, .kicks_sent = 0, .kicks_failed = 0});
@@ -156,6 +172,12 @@ TEST(status, is_ready_only_with_a_receiving_link_for_every_cluster) {
     b.state = "degraded";
     s.instances.push_back(b);
     EXPECT_TRUE(s.ready()) << "one of two backends still serves";
+    s.instances.back().in_use = false;
+    EXPECT_FALSE(s.ready(&why)) << "no route asks the one that serves";
+    EXPECT_NE(why.find("backend"), std::string::npos) << why;
+    s.instances.front().in_use = false;
+    EXPECT_TRUE(s.ready()) << "no route asks the one that is down";
+    s.instances.back().in_use = true;
     s.draining = true;
     EXPECT_FALSE(s.ready());
 }
@@ -177,8 +199,9 @@ TEST(audit_line, is_one_json_line_whatever_the_wire_put_into_it) {
     r.unix_ms = 1'800'000'000'123;
     r.verdict = "deny";
     r.reason_id = "no_rule";
-    r.identity = "a\"b\\c\n\x01\xff";
+    r.identity = "a\"b\\c\n\x01\xff J\xc3\xb6rg";
+    r.client_host = "\xc2\x9b\xe2\x80\xa8\x7f\xc3";
     const auto line = to_json_line(r);
     EXPECT_EQ(line, "{\"ts\":\"2027-01-15T08:00:00.123Z\",\"event\":\"decision\",\"verdict\":\"deny\",\"reason_id\":\"no_rule\","
-                    "\"identity\":\"a\\\"b\\\\c\\u000a\\u0001\\u00ff\",\"cid\":0,\"latency_us\":0}\n");
+                    "\"identity\":\"a\\\"b\\\\c\\u000a\\u0001\\u00ff J\xc3\xb6rg\",\"client_host\":\"\\u009b\\u2028\\u007f\\u00c3\",\"cid\":0,\"latency_us\":0}\n");
 }

@@ -2,28 +2,18 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "engine/base/escape.hpp"
 #include "engine/runtime/shard.hpp"
 
 namespace callgate::runtime {
 namespace {
 
-// Bytes outside printable ASCII become \u00xx: what came from the wire need not be UTF-8, and a log must
-// not carry terminal control sequences.
 void append(std::string& out, std::string_view key, std::string_view value, bool always = false) {
     if (value.empty() && !always) return;
     out += ",\"";
     out += key;
     out += "\":\"";
-    for (unsigned char c : value) {
-        if (c == '"' || c == '\\') {
-            out.push_back('\\');
-            out.push_back(static_cast<char>(c));
-        } else if (c < 0x20 || c >= 0x7f) {
-            fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-        } else {
-            out.push_back(static_cast<char>(c));
-        }
-    }
+    append_escaped(out, value);
     out.push_back('"');
 }
 
