@@ -56,7 +56,8 @@ describe("tokens of an OpenID Connect issuer", () => {
     "alg nOnE": ["alg_not_allowed", () => sign({ ...header(), alg: "nOnE" }, claims())],
     "HS256 keyed with the public key (PEM)": ["alg_not_allowed", () => hmac(public_pem())],
     "HS256 keyed with the public key (DER)": ["alg_not_allowed", () => hmac(crypto.createPublicKey({ key: rsa, format: "jwk" }).export({ format: "der", type: "spki" }))],
-    "unknown kid": ["unknown_kid", () => sign({ ...header(), kid: "nobody-knows-me" }, claims())],
+    // Older than the keys: a younger token is UNAVAILABLE while the next fetch is not yet due.
+    "unknown kid": ["unknown_kid", () => sign({ ...header(), kid: "nobody-knows-me" }, claims({ iat: now() - 120 }))],
     // Without a kid the only key of the algorithm is meant; it is still that key.
     "no kid, signed by somebody else": ["bad_signature", () => sign({ alg: "RS256", typ: "at+jwt" }, claims(), crypto.generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey)],
     "a key of its own in the header": ["key_in_header", () => sign({ ...header(), jwk: { kty: "RSA", n: rsa.n, e: rsa.e } }, claims())],
