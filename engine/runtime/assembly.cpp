@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/assembly.hpp"
 
+#include <algorithm>
 #include <callgate/nats/nkey.hpp>
 
 namespace callgate::runtime {
@@ -48,7 +49,8 @@ class binder {
 }  // namespace
 
 result<std::shared_ptr<const flow::flow_config>> assemble(const config& c, const std::map<std::string, provider_view>& providers,
-                                                          const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends) {
+                                                          const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends,
+                                                          std::size_t shards) {
     auto out = std::make_shared<flow::flow_config>();
     const binder keys(c, providers, *out);
     const auto& co = c.callout;
@@ -119,7 +121,9 @@ result<std::shared_ptr<const flow::flow_config>> assemble(const config& c, const
     out->age_limit = ad.age_limit;
     out->kick_after = ad.kick_after;
     out->default_budget_ns = ad.default_budget_ns;
-    out->kicks_per_second = ad.kicks_per_second;
+    // Servers and clients feel the sum. 0 stays "never"; fewer kicks than shards still are one for each.
+    const auto share = ad.kicks_per_second / std::max<std::size_t>(shards, 1);
+    out->kicks_per_second = ad.kicks_per_second == 0 ? 0 : static_cast<std::uint32_t>(std::max<std::size_t>(share, 1));
     return std::shared_ptr<const flow::flow_config>(std::move(out));
 }
 

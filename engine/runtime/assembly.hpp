@@ -25,9 +25,10 @@ struct provider_view {
 
 /// Puts the flow's configuration together from the file and the running plugins: binds every key
 /// reference, checks kinds (an issuer is an account key, an xkey a curve key, a scoped role needs an
-/// operator-mode account), and refuses accounts that are the callout or the system account.
+/// operator-mode account), and refuses accounts that are the callout or the system account. What the file means
+/// for the whole process (kicks_per_second) is divided among `shards` (at least 1).
 [[nodiscard]] result<std::shared_ptr<const flow::flow_config>> assemble(
     const config& c, const std::map<std::string, provider_view>& providers,
-    const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends);
+    const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends, std::size_t shards);
 
 }  // namespace callgate::runtime

@@ -92,7 +92,7 @@ struct admission_options {
     double age_limit = 0.75;             ///< share of a server's time budget after which an unread request is dropped
     std::int64_t default_budget_ns = 2'000'000'000;  ///< until a server's own is learned
     double kick_after = 0.8;             ///< shed by kick not before this share of the budget
-    std::uint32_t kicks_per_second = 500;
+    std::uint32_t kicks_per_second = 500;  ///< for the whole process; 0 = never
 };
 
 /// `admin:`

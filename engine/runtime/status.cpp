@@ -40,6 +40,10 @@ bool receives(const link_report& l) {
 
 }  // namespace
 
+bool status::receiving(const std::string& cluster) const {
+    return std::any_of(links.begin(), links.end(), [&](const auto& l) { return l.cluster == cluster && !l.cold && receives(l); });
+}
+
 bool status::ready(std::string* why) const {
     auto no = [&](std::string text) {
         if (why != nullptr) *why = std::move(text);
@@ -47,10 +51,7 @@ bool status::ready(std::string* why) const {
     };
     if (draining) return no("draining: this replica is shutting down");
     for (const auto& c : clusters) {
-        const bool connected = std::any_of(links.begin(), links.end(), [&](const auto& l) {
-            return l.cluster == c.name && !l.cold && receives(l);
-        });
-        if (connected) continue;
+        if (receiving(c.name)) continue;
         std::string last;
         for (const auto& l : links)
             if (l.cluster == c.name && !l.cold && !l.status.last_error.empty()) last = l.status.last_error;
@@ -59,11 +60,11 @@ bool status::ready(std::string* why) const {
     std::size_t backends = 0, down = 0;
     for (const auto& i : instances) {
         if (i.kind == "keys" && i.state == "down") return no("key provider \"" + i.name + "\" is down: " + i.text);
-        if (i.kind != "backend") continue;
+        if (i.kind != "backend" || !i.in_use) continue;
         ++backends;
         if (i.state == "down") ++down;
     }
-    if (backends != 0 && down == backends) return no("every auth backend is down");
+    if (backends != 0 && down == backends) return no("every auth backend that a route asks is down");
     return true;
 }
 

@@ -18,6 +18,7 @@ struct instance_report {
     std::uint64_t started = 0, completed = 0, failed = 0, refused = 0, overdue = 0, faults = 0;
     std::uint64_t in_flight = 0;
     bool breaker_open = false;
+    bool in_use = true;               ///< false: a backend that no route asks
 };
 
 struct cluster_report {
@@ -43,8 +44,10 @@ struct status {
     std::uint64_t audit_written = 0, audit_lost = 0;
 
     /// Ready: not draining, every cluster has a connected link that receives, no key provider is down and
-    /// not every backend is. `why` says what is missing.
+    /// not every backend that a route asks is. `why` says what is missing.
     [[nodiscard]] bool ready(std::string* why = nullptr) const;
+    /// A link of that cluster is connected and its subscription was not refused.
+    [[nodiscard]] bool receiving(const std::string& cluster) const;
 };
 
 /// Prometheus text. Names start with callgate_; those of nats-aws-auth follow as aliases.

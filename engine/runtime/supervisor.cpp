@@ -53,6 +53,13 @@ int supervisor::run() {
     ::pthread_setname_np(::pthread_self(), "control");
     asio::post(control_, [this] { begin(); });
     control_.run();
+    if (live_instances_ != 0) {
+        // Threads of a plugin that did not stop may still call wake: no shard may be taken from under them.
+        admin_.reset();
+        if (current_ && current_->audit) current_->audit->flush();
+        std::fflush(nullptr);
+        std::_Exit(exit_code_);
+    }
     return exit_code_;
 }
 
@@ -88,7 +95,7 @@ void supervisor::begin() {
         h.drain_completions = [this](std::uint32_t s) { host_->drain(s); };
         h.expire_operations = [this](std::uint32_t s) { host_->expire(s, clock_.mono_ns()); };
         h.next_operation_deadline = [this](std::uint32_t s) { return host_->next_deadline(s); };
-        h.link_changed = [this] { asio::post(control_, [this] { refresh_views(); publish_status(); }); };
+        h.link_changed = [this] { asio::post(control_, [this] { refresh_views(); publish_status(); announce_service(); }); };
         h.kick = [this](const std::string& cluster, std::string server, std::uint64_t cid) {
             asio::post(control_, [this, cluster, server = std::move(server), cid] { kick(cluster, server, cid); });
         };
@@ -108,7 +115,7 @@ void supervisor::begin() {
         if (stopped_ || draining_) return;
         if (!made) return fail_start(made.error());
         commit(*made);
-        log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
+        log::info("configuration in use; connecting", {{"clusters", current_->settings.nats.size()}});
         if (std::exchange(reload_again_, false)) reload("asked during the start");
     });
 }
@@ -156,6 +163,7 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
     if (auto r = make_instances(*c); !r) return fail(r.error());
     start_instances(c, [this, c, finish, fail](result<void> started) {
         if (!started) return fail(started.error());
+        if (auto r = attach_instances(*c); !r) return fail(r.error());
         if (draining_) return fail(make_error(errc::cancelled, "the daemon is shutting down"));
         if (auto r = assemble_flow(*c); !r) return fail(r.error());
         if (!current_) return finish();
@@ -220,6 +228,8 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
     };
     for (const auto& i : c->fresh) {
         ++p->left;
+        i->started = true;
+        ++live_instances_;
         const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name;
         i->instance->start(start_limit_ns, [p, one_less, where](result<void> r) {
             if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
@@ -227,6 +237,23 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
         });
     }
     one_less();
+}
+
+result<void> supervisor::attach_instances(const candidate& c) {
+    for (const auto& s : shards_) {
+        std::optional<error> failed;
+        s->run_and_wait([&] {
+            for (const auto& i : c.fresh) {
+                auto r = i->instance->attach(s->index());
+                if (r) continue;
+                failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
+                                    c.settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name);
+                return;
+            }
+        });
+        if (failed) return *failed;
+    }
+    return {};
 }
 
 result<void> supervisor::assemble_flow(candidate& c) {
@@ -243,7 +270,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
             providers[i->options.name] = std::move(v);
         }
     }
-    auto f = assemble(c.settings, providers, backends);
+    auto f = assemble(c.settings, providers, backends, shards_.size());
     if (!f) return f.error();
     c.flow = std::move(*f);
     return {};
@@ -262,9 +289,6 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     auto old = current_;
     for (auto& s : shards_) {
         s->run_and_wait([&] {
-            for (auto& i : c->fresh)
-                if (auto r = i->instance->attach(s->index()); !r)
-                    log::error("plugin instance refused a shard", {{"instance", i->options.name}, {"shard", s->index()}, {"error", r.error().message()}});
             s->set_audit(c->audit, c->settings.audit.fail_closed);
             s->use(c->flow);
         });
@@ -308,8 +332,9 @@ void supervisor::end_instance(std::shared_ptr<running_instance> r, std::function
     r->instance.reset();
     host_->retire(
         i, 5 * second, [this](std::uint32_t s, std::function<void()> work) { shards_[s]->post(std::move(work)); },
-        [i, name = r->options.name, done](result<void> gone) {
-            if (!gone) log::warn("plugin instance did not end cleanly", {{"instance", name}, {"reason", gone.error().message()}});
+        [this, i, r, done](result<void> gone) {
+            if (!gone) log::warn("plugin instance did not end cleanly", {{"instance", r->options.name}, {"reason", gone.error().message()}});
+            else if (r->started) --live_instances_;
             done();
         });
 }
@@ -455,6 +480,7 @@ void supervisor::tick() {
         refresh_views();
         if (++ticks_ % 5 == 0) refresh_health();
         publish_status();
+        announce_service();
         tick();
     });
 }

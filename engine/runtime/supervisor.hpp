@@ -44,6 +44,7 @@ class supervisor {
     struct running_instance {
         instance_options options;
         bool is_backend = false;
+        bool started = false;
         instance_ptr instance;
     };
     /// The links of one cluster on every shard, and its system client.
@@ -69,6 +70,7 @@ class supervisor {
     void prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done);
     result<void> make_instances(candidate& c);
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
+    result<void> attach_instances(const candidate& c);
     result<void> assemble_flow(candidate& c);
     void open_clusters(std::shared_ptr<candidate> c, done_fn done);
     void await_discovery(std::shared_ptr<candidate> c, std::int64_t until_ns, std::size_t known_before, done_fn done);
@@ -88,6 +90,7 @@ class supervisor {
     void refresh_views();
     void refresh_health();
     void publish_status();
+    void announce_service();
     void kick(const std::string& cluster, std::string server_id, std::uint64_t cid);
     void after(std::int64_t ns, std::function<void()> fn);
     void fail_start(const error& e);
@@ -108,6 +111,9 @@ class supervisor {
     std::map<std::string, std::shared_ptr<const cluster_view>> views_;  // what the shards were told, by cluster
     bool reloading_ = false, reload_again_ = false, draining_ = false, stopped_ = false;
     int exit_code_ = 0;
+    /// Instances whose threads may run: started, and not ended without an error.
+    std::size_t live_instances_ = 0;
+    bool serving_ = false;  ///< once every cluster had a link that receives
     std::uint64_t ticks_ = 0;
 
     mutable std::mutex status_mutex_;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of the supervisor that others read: health of the plugins, the status, the admin listener's answers.
+#include <algorithm>
 #include <boost/asio/post.hpp>
+#include <set>
 
+#include "engine/base/log.hpp"
 #include "engine/runtime/supervisor.hpp"
 
 namespace callgate::runtime {
@@ -32,11 +35,14 @@ void supervisor::publish_status() {
     std::vector<instance_report> instances;
     std::vector<cluster_report> clusters;
     if (current_) {
+        const auto& names = current_->settings.policy->backends();
+        const std::set<std::string> asked(names.begin(), names.end());
         for (const auto& [key, i] : current_->instances) {
             instance_report r;
             r.name = i->options.name;
             r.kind = i->is_backend ? "backend" : "keys";
             r.plugin = i->options.plugin;
+            r.in_use = !i->is_backend || asked.contains(r.name);
             if (i->instance) {
                 const auto& m = i->instance->metrics();
                 r.started = m.started;
@@ -74,6 +80,16 @@ void supervisor::publish_status() {
     status_.draining = draining_;
     status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
     status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+}
+
+void supervisor::announce_service() {
+    if (serving_ || !current_ || draining_) return;
+    const auto s = collect_status();
+    // Clusters that are still to be opened are not in the status.
+    if (s.clusters.size() != current_->settings.nats.size()) return;
+    if (!std::all_of(s.clusters.begin(), s.clusters.end(), [&](const auto& c) { return s.receiving(c.name); })) return;
+    serving_ = true;
+    log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
 }
 
 status supervisor::collect_status() const {
