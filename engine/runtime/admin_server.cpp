@@ -33,6 +33,7 @@ using local = asio::local::stream_protocol;
 using boost::system::error_code;
 
 constexpr std::size_t max_connections = 64;
+constexpr auto accept_pause = std::chrono::milliseconds(100);
 constexpr auto exchange_limit = std::chrono::seconds(10);
 
 struct shared_state {
@@ -225,7 +226,14 @@ class server final : public admin_server {
     void accept(Acceptor& a) {
         a.async_accept([this, &a](error_code ec, typename Acceptor::protocol_type::socket socket) {
             if (ec == asio::error::operation_aborted) return;
-            if (!ec && state_->connections < max_connections) serve(std::move(socket));
+            if (ec) {
+                // Out of descriptors, the connection stays in the backlog and accept fails again at once.
+                pause_.expires_after(accept_pause);
+                return pause_.async_wait([this, &a](error_code stopped) {
+                    if (!stopped) accept(a);
+                });
+            }
+            if (state_->connections < max_connections) serve(std::move(socket));
             accept(a);
         });
     }
@@ -240,7 +248,8 @@ class server final : public admin_server {
     std::unique_ptr<asio::io_context> io_ = std::make_unique<asio::io_context>(1);
     std::shared_ptr<shared_state> state_;
     std::optional<local::acceptor> local_;
-    std::optional<tcp::acceptor> tcp_;
+    std::optional<tcp::acceptor> tcp_;  // one of the two
+    asio::steady_timer pause_{*io_};
     std::string address_, socket_path_;
     std::thread thread_;
 };

@@ -2,8 +2,11 @@
 #include "engine/runtime/admin_server.hpp"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -11,7 +14,9 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <filesystem>
+#include <ctime>
 #include <fstream>
+#include <vector>
 
 #include "engine/runtime/config.hpp"
 
@@ -60,7 +65,55 @@ std::string over_tcp(const std::string& address, const std::string& request) {
     return exchange(s, request);
 }
 
+// Nobody in this process gets another descriptor while it lives.
+class no_descriptors {
+  public:
+    no_descriptors() {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        auto low = before_;
+        low.rlim_cur = 64;
+        ::setrlimit(RLIMIT_NOFILE, &low);
+        for (int fd = 0; (fd = ::dup(STDERR_FILENO)) >= 0;) taken_.push_back(fd);
+    }
+    ~no_descriptors() {
+        for (const int fd : taken_) ::close(fd);
+        ::setrlimit(RLIMIT_NOFILE, &before_);
+    }
+    no_descriptors(const no_descriptors&) = delete;
+    no_descriptors& operator=(const no_descriptors&) = delete;
+
+  private:
+    rlimit before_{};
+    std::vector<int> taken_;
+};
+
+double cpu_seconds_of_process() {
+    timespec t{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
 }  // namespace
+
+TEST(admin_server, without_free_descriptors_it_waits_and_then_answers) {
+    folder f;
+    admin_options o;
+    o.listen = "unix:" + f.path + "/a.sock";
+    auto server = admin_server::open(o, echo);
+    ASSERT_TRUE(server) << server.error().message();
+    asio::io_context io;
+    asio::local::stream_protocol::socket client(io);
+    client.open();
+    {
+        const no_descriptors held;
+        client.connect(asio::local::stream_protocol::endpoint(f.path + "/a.sock"));
+        const auto before = cpu_seconds_of_process();
+        pollfd readable{client.native_handle(), POLLIN, 0};
+        EXPECT_EQ(::poll(&readable, 1, 500), 0) << "it was accepted, or refused, without a descriptor";
+        EXPECT_LT(cpu_seconds_of_process() - before, 0.2) << "it tries again without a pause";
+    }
+    EXPECT_NE(exchange(client, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").find("200 OK"), std::string::npos);
+}
 
 TEST(admin_server, unix_socket_is_for_the_owner_only_and_gone_after_stop) {
     folder f;
