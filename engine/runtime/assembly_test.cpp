@@ -58,7 +58,7 @@ struct stage {
         }
         c.accounts.push_back(a);
     }
-    auto run() { return assemble(c, providers, backends); }
+    auto run(std::size_t shards = 1) { return assemble(c, providers, backends, shards); }
 };
 
 }  // namespace
@@ -129,6 +129,22 @@ TEST(assembly, a_key_of_the_wrong_kind_is_refused_where_it_is_used) {
     EXPECT_NE(f.error().message().find("callout.xkeys[0]"), std::string::npos);
 }
 
+TEST(assembly, kicks_per_second_is_divided_among_the_shards) {
+    stage s(callout_mode::config);
+    struct row {
+        std::uint32_t configured;
+        std::size_t shards;
+        std::uint32_t each;
+    };
+    for (const auto& [configured, shards, each] : {row{500, 1, 500}, row{500, 8, 62}, row{3, 8, 1}, row{0, 8, 0}}) {
+        s.c.admission.kicks_per_second = configured;
+        auto f = s.run(shards);
+        ASSERT_TRUE(f) << f.error().message();
+        EXPECT_EQ((*f)->kicks_per_second, each) << configured << " among " << shards;
+        EXPECT_EQ((*f)->max_in_flight, s.c.admission.max_in_flight) << "is for each shard";
+    }
+}
+
 TEST(status, is_ready_only_with_a_receiving_link_for_every_cluster) {
     status s;
     s.clusters.push_back({.name = "main", .system_link = false, .system_connected = false, .servers_known = 0, .kicks_sent = 0, .kicks_failed = 0});
@@ -156,6 +172,12 @@ TEST(status, is_ready_only_with_a_receiving_link_for_every_cluster) {
     b.state = "degraded";
     s.instances.push_back(b);
     EXPECT_TRUE(s.ready()) << "one of two backends still serves";
+    s.instances.back().in_use = false;
+    EXPECT_FALSE(s.ready(&why)) << "no route asks the one that serves";
+    EXPECT_NE(why.find("backend"), std::string::npos) << why;
+    s.instances.front().in_use = false;
+    EXPECT_TRUE(s.ready()) << "no route asks the one that is down";
+    s.instances.back().in_use = true;
     s.draining = true;
     EXPECT_FALSE(s.ready());
 }
