@@ -164,7 +164,10 @@ export class daemon {
 
   // Ends it; `keep`: the folder stays (for a restart).
   async stop(signal = "SIGTERM", { keep = false } = {}) {
+    const running = !this.process.status;
     const status = await this.process.stop(signal, 20_000 * patience);
+    // A sanitizer's finding shows in the exit code of a build that has one; a drain that works ends with 0.
+    if (running && signal === "SIGTERM" && status.code !== 0) throw this.process.describe(`ended with ${JSON.stringify(status)} on SIGTERM`);
     if (!keep) fs.rmSync(this.dir, { recursive: true, force: true });
     return status;
   }
