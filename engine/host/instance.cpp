@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host/instance.hpp"
 
+#include <callgate/abi/draft/kinds.h>
 #include <callgate/nats/nkey.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "engine/base/log.hpp"
@@ -114,6 +116,7 @@ result<void> instance::create(const factory_info& factory) {
     if (!read_struct(head.life, life_) || life_.destroy == nullptr) return broken("the instance has no life cycle table with destroy");
     owner_.cancel = life_.cancel;
     if (head.kind != factory.kind) return broken("the instance is of another kind than its factory");
+    api_ = head.api;
     if (kind_ == CG_KIND_AUTH_BACKEND) {
         cg_auth_backend_api api{};
         if (!read_struct(static_cast<const cg_auth_backend_api*>(head.api), api) || api.authenticate == nullptr)
@@ -124,6 +127,10 @@ result<void> instance::create(const factory_info& factory) {
             key_api_.list_keys == nullptr)
             return broken("the key provider lacks sign_batch or list_keys");
         key_port_ = make_key_port(*this, key_api_);
+    } else if (kind_ == CG_KIND_CLAIM_STORE || kind_ == CG_KIND_MODULE || kind_ == CG_KIND_AUDIT_SINK) {
+        std::uint32_t size = 0;
+        if (api_ != nullptr) std::memcpy(&size, api_, sizeof size);
+        if (size < sizeof size) return broken("the instance has no table of its kind");
     } else {
         return named(make_error(errc::unsupported, "this callgate has no use for a " + kind_name(kind_)), "create");
     }

@@ -91,6 +91,10 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] operation_table& table() noexcept { return loop_->table(); }
     [[nodiscard]] operation_owner& owner() noexcept { return owner_; }
     [[nodiscard]] cg_instance* plugin() noexcept { return owner_.plugin; }
+    /// Table of the instance's kind: not null and with a struct_size, nothing more is checked for kinds other than auth
+    /// backend and key provider. An adapter reads it with read_struct, refuses what its kind requires and lacks, and calls
+    /// through table().run(). Life: until destroy().
+    [[nodiscard]] const void* api() const noexcept { return api_; }
     /// [shard] False when not attached. The control shard has a null state.
     [[nodiscard]] bool shard_state(std::uint32_t shard, void*& state) noexcept;
     /// [shard] Largest message that key signs; 0 = any size.
@@ -122,6 +126,7 @@ class instance : public std::enable_shared_from_this<instance> {
     operation_owner owner_;
     services services_;
     std::uint32_t kind_ = 0;
+    const void* api_ = nullptr;
     cg_lifecycle life_{};
     phase phase_ = phase::made;
     std::weak_ptr<char> health_owed_;  // set while the plugin owes an answer to health

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host/manifest.hpp"
 
+#include <callgate/abi/draft/kinds.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -39,6 +40,9 @@ std::string kind_name(std::uint32_t kind) {
     switch (kind) {
         case CG_KIND_AUTH_BACKEND: return "auth backend";
         case CG_KIND_KEY_PROVIDER: return "key provider";
+        case CG_KIND_CLAIM_STORE: return "claim store";
+        case CG_KIND_MODULE: return "module";
+        case CG_KIND_AUDIT_SINK: return "audit sink";
         default: return "kind " + std::to_string(kind);
     }
 }

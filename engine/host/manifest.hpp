@@ -30,7 +30,7 @@ struct manifest {
     std::vector<factory_info> factories;
 };
 
-/// "auth backend", "key provider", or "kind 7".
+/// "auth backend", "key provider", "claim store", "module", "audit sink", or "kind 7".
 [[nodiscard]] std::string kind_name(std::uint32_t kind);
 
 /// Calls the entry function and copies what it says. [control] Errors: abi.
