@@ -144,7 +144,7 @@ typedef struct cg_auth_reply {
 typedef struct cg_auth_backend_api {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [shard] Must not block. CG_OK: exactly one completion whose result is a cg_auth_reply (or a status
+    /* [shard] since 1.0. Must not block. CG_OK: exactly one completion whose result is a cg_auth_reply (or a status
      * CG_E_*, which reads as UNAVAILABLE). CG_E_*: not accepted, reads as UNAVAILABLE. */
     cg_status (*authenticate)(cg_instance* instance, void* shard_state, cg_op op, const cg_auth_request* request);
 } cg_auth_backend_api;

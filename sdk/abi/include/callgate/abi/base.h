@@ -13,7 +13,7 @@
  *  5. Strings are {data,size}; bytes from the wire need not be UTF-8; never NUL-terminated.
  *  6. Exactly one completion per accepted operation, from any thread, also after cancel.
  *  7. No exception, longjmp, exit, signal handler, setlocale, chdir or fork crosses or happens.
- *  8. Thread tags on every function: [control] [shard] [worker] [any].
+ *  8. Thread tags on every function: [control] [shard] [worker] [any], and the minor that brought it.
  *  9. Times are CLOCK_MONOTONIC nanoseconds (int64_t, suffix _ns) or wall seconds (suffix _unix_s).
  * 10. The major version is in the entry symbol; minor versions are negotiated by minimum.
  */
@@ -69,6 +69,8 @@ typedef int32_t cg_status; /* CG_OK or one of CG_E_*; unknown negative values re
 #define CG_E_PERMISSION (-10)  /* refused by file mode, ACL or policy */
 #define CG_E_ABANDONED (-11)   /* operation handle was dropped without an answer */
 #define CG_E_ABI (-12)         /* version or layout mismatch */
+#define CG_E_COMPACTED (-13)   /* the history asked for is gone; read the present state and go on from there */
+#define CG_E_CONFLICT (-14)    /* a precondition does not hold; nothing was done */
 
 /* Handle of one asynchronous operation. Opaque; 0 is "none". Stays harmless for ever: completing or
  * asking about a finished operation is counted by the host and does nothing. */
@@ -98,6 +100,7 @@ typedef struct cg_completion {
     cg_status status;
     const void* result;
     const cg_error* error; /* NULL when status is CG_OK */
+    /* [any] since 1.0 */
     void (*release)(void* release_ctx);
     void* release_ctx;
 } cg_completion;

@@ -41,7 +41,7 @@ typedef struct cg_factory {
     cg_str type;          /* short name, e.g. "static" */
     cg_str summary;       /* one line for `callgate plugin list` */
     cg_str config_schema; /* JSON Schema (draft 7) of config_json; "additionalProperties": false expected */
-    /* [control] Checks the configuration and makes an instance; no I/O beyond what checking needs.
+    /* [control] since 1.0. Checks the configuration and makes an instance; no I/O beyond what checking needs.
      * On failure `error->text` names the key at fault. */
     cg_status (*create)(const struct cg_factory* factory, const cg_host* host, const cg_create_args* args,
                         cg_instance** instance, cg_errbuf* error);
@@ -61,7 +61,7 @@ typedef struct cg_manifest {
     const cg_factory* const* factories;
 } cg_manifest;
 
-/* [control] Must not allocate anything that outlives the process, start threads or do I/O.
+/* [control] since 1.0. Must not allocate anything that outlives the process, start threads or do I/O.
  * CG_OK and *manifest (lifetime: process), or CG_E_ABI when the host's version does not suffice. */
 typedef cg_status (*cg_plugin_entry_fn)(const cg_negotiation* host, const cg_manifest** manifest);
 

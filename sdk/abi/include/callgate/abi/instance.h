@@ -34,22 +34,22 @@ typedef struct cg_health {
 typedef struct cg_lifecycle {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [control] Get ready to serve: read files, fetch keys. Completion status CG_OK without result.
+    /* [control] since 1.0. Get ready to serve: read files, fetch keys. Completion status CG_OK without result.
      * A failure stops the host's start, or the reload that made this instance. */
     cg_status (*start)(cg_instance* instance, cg_op op);
-    /* [shard] Once for each shard after start; `*shard_state` comes back in every call on that shard. */
+    /* [shard] since 1.0. Once for each shard after start; `*shard_state` comes back in every call on that shard. */
     cg_status (*shard_attach)(cg_instance* instance, uint32_t shard, void** shard_state);
-    /* [shard] */
+    /* [shard] since 1.0 */
     void (*shard_detach)(cg_instance* instance, uint32_t shard, void* shard_state);
-    /* [control] No new operations will come; complete when those in flight have completed. */
+    /* [control] since 1.0. No new operations will come; complete when those in flight have completed. */
     cg_status (*drain)(cg_instance* instance, cg_op op);
-    /* [control] After drain: end threads, timers and requests. No host call after this completed. */
+    /* [control] since 1.0. After drain: end threads, timers and requests. No host call after this completed. */
     cg_status (*stop)(cg_instance* instance, cg_op op);
-    /* [control] Last call; frees the instance. The library stays mapped. */
+    /* [control] since 1.0. Last call; frees the instance. The library stays mapped. */
     void (*destroy)(cg_instance* instance);
-    /* [control] Result: cg_health. */
+    /* [control] since 1.0. Result: cg_health. */
     cg_status (*health)(cg_instance* instance, cg_op op);
-    /* [any] Advice that nobody needs the answer; the operation still completes exactly once. */
+    /* [any] since 1.0. Advice that nobody needs the answer; the operation still completes exactly once. */
     void (*cancel)(cg_instance* instance, cg_op op, int32_t reason);
 } cg_lifecycle;
 
@@ -60,7 +60,7 @@ struct cg_instance {
     uint32_t kind; /* CG_KIND_* */
     const cg_lifecycle* life;
     const void* api; /* table of that kind */
-    /* [any] Plugin-side extensions by id; may be NULL. */
+    /* [any] since 1.0. Plugin-side extensions by id; may be NULL. */
     const void* (*query)(cg_instance* instance, cg_str extension_id);
 };
 

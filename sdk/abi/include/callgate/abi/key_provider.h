@@ -78,14 +78,14 @@ typedef struct cg_shared_key {
 typedef struct cg_key_provider_api {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [any] Lifetime: instance. */
+    /* [any] since 1.0. Lifetime: instance. */
     const cg_key_limits* (*limits)(cg_instance* instance);
-    /* [control] Result: cg_key_page. `from` is empty or the `next` of the page before. */
+    /* [control] since 1.0. Result: cg_key_page. `from` is empty or the `next` of the page before. */
     cg_status (*list_keys)(cg_instance* instance, cg_op op, cg_bytes from);
-    /* [shard] or [control] (then shard_state is NULL). Fills signature and status of every item, then
+    /* [shard] or [control] (then shard_state is NULL) since 1.0. Fills signature and status of every item, then
      * completes with CG_OK and no result; a completion with CG_E_* fails the whole batch. */
     cg_status (*sign_batch)(cg_instance* instance, void* shard_state, cg_op op, const cg_sign_batch* batch);
-    /* [shard] or [control]. Key agreement of an own xkey with a peer's 32-byte curve key; the result, a
+    /* [shard] or [control] since 1.0. Key agreement of an own xkey with a peer's 32-byte curve key; the result, a
      * cg_shared_key, LEAVES the provider: it opens and seals for that one peer only. NULL = no xkeys. */
     cg_status (*export_shared)(cg_instance* instance, void* shard_state, cg_op op, cg_key key, cg_bytes peer);
 } cg_key_provider_api;

@@ -12,15 +12,16 @@ typedef struct cg_snapshot_cell cg_snapshot_cell;
 typedef struct cg_snapshot_api {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [control] `destroy` frees a published object; called on [control] or on the publishing thread. */
+    /* [control] since 1.0. `destroy` frees a published object; called on [control] or on the publishing thread. */
     cg_status (*create)(const cg_host* host, void (*destroy)(void* object), cg_snapshot_cell** cell);
-    /* [any] Takes ownership of `object` (NULL empties the cell). */
+    /* [any] since 1.0. Takes ownership of `object` (NULL empties the cell). */
     void (*publish)(cg_snapshot_cell* cell, void* object);
-    /* [any] Pins and returns the current object (NULL when empty); *pin goes to release. Pins nest per
+    /* [any] since 1.0. Pins and returns the current object (NULL when empty); *pin goes to release. Pins nest per
      * thread up to 8 deep; a pin is released on the thread that took it and is short (no I/O inside). */
     const void* (*acquire)(cg_snapshot_cell* cell, uint32_t* pin);
+    /* [any] since 1.0. On the thread that acquired. */
     void (*release)(cg_snapshot_cell* cell, uint32_t pin);
-    /* [control] No reader may be inside; destroys the current object. */
+    /* [control] since 1.0. No reader may be inside; destroys the current object. */
     void (*destroy)(cg_snapshot_cell* cell);
 } cg_snapshot_api;
 #ifdef __cplusplus
