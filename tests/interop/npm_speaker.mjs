@@ -2,6 +2,7 @@
 // The side of the npm packages @nats-io/jwt and @nats-io/nkeys: answers each line of stdin, a JSON object,
 // with a line on stdout. README.md lists the language. The packages are those of tests/node, or of the folder
 // that CALLGATE_NODE_MODULES names.
+import crypto from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -19,6 +20,36 @@ const bytes = (s) => new Uint8Array(Buffer.from(s, "base64url"));
 const unbytes = (b) => Buffer.from(b).toString("base64url");
 const pair = (seed) => nkeys.fromSeed(text.encode(seed));
 const seedOf = (kp) => untext.decode(kp.getSeed());
+
+// The packages derive a key again for every use of it, in JavaScript. Their KeyPair is an interface, and a caller may bring
+// one of its own: this one derives once. One signature in `packaged_every` is the packages' own and must equal node's to the
+// byte (Ed25519 has one signature for a message); the others are node's alone. Verifying is always the packages'.
+const packaged_every = 4;
+const signed = { packaged: 0, node: 0 };
+const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
+class derived_key {
+  constructor(made) {
+    this.made = made;
+    this.public_text = made.getPublicKey();
+    this.private_text = made.getPrivateKey();
+    this.private_key = crypto.createPrivateKey({ key: Buffer.concat([pkcs8, made.getRawSeed()]), format: "der", type: "pkcs8" });
+  }
+  getPublicKey() { return this.public_text; }
+  getPrivateKey() { return this.private_text; }
+  getSeed() { return this.made.getSeed(); }
+  verify(message, signature) { return this.made.verify(message, signature); }
+  sign(message) {
+    const signature = crypto.sign(null, message, this.private_key);
+    if ((signed.packaged + signed.node) % packaged_every !== 0) {
+      signed.node++;
+      return new Uint8Array(signature);
+    }
+    signed.packaged++;
+    const packaged = this.made.sign(message);
+    if (!signature.equals(packaged)) throw new Error(`@nats-io/nkeys signs otherwise than node with ${this.public_text}`);
+    return packaged;
+  }
+}
 
 // Small and repeatable; what is random here need not be secret.
 function generator(seed) {
@@ -78,7 +109,7 @@ class random_claims {
   pools = { o: [], a: [], u: [], n: [] };
   fresh(kind) {
     const pool = this.pools[kind];
-    if (pool.length < 8) pool.push({ o: nkeys.createOperator, a: nkeys.createAccount, u: nkeys.createUser, n: nkeys.createServer }[kind]());
+    if (pool.length < 8) pool.push(new derived_key({ o: nkeys.createOperator, a: nkeys.createAccount, u: nkeys.createUser, n: nkeys.createServer }[kind]()));
     return pool.length < 8 ? pool.at(-1) : this.pick(pool);
   }
   public(kind) { return this.fresh(kind).getPublicKey(); }
@@ -132,12 +163,13 @@ const questions = {
   async generate(q) {
     const g = new random_claims(q.seed);
     const items = [];
+    const before = { ...signed };
     for (let i = 0; i < q.count; i++) {
       const [token] = await g.next(i);
       const claims = JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString("utf8"));
       items.push({ kind: claims.nats.type, claims: JSON.stringify(claims), token });
     }
-    return { items };
+    return { items, signed_packaged: signed.packaged - before.packaged, signed_by_node: signed.node - before.node };
   },
   decode: (q) => ({
     results: q.items.map((i) => {
