@@ -45,5 +45,9 @@ else()
   add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
   add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 endif()
+if(CALLGATE_FUZZ)
+  # libFuzzer steers by coverage: of the code under test, not only of the target's own file.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 add_compile_definitions($<$<COMPILE_LANGUAGE:CXX>:SPDLOG_COMPILED_LIB> $<$<COMPILE_LANGUAGE:CXX>:SPDLOG_FMT_EXTERNAL>
                         $<$<COMPILE_LANGUAGE:CXX>:BOOST_ALLOW_DEPRECATED_HEADERS>)

@@ -16,13 +16,19 @@ namespace callgate::sdk {
 
 namespace detail {
 
+struct json_member;
 struct json_node {
     enum class kind : std::uint8_t { null, boolean, number, string, array, object };
     kind type = kind::null;
     bool flag = false;
     std::string text;  // of a string; literal of a number
     std::vector<json_node> items;
-    std::vector<std::pair<std::string, json_node>> members;
+    // Not pairs: whether a pair of an incomplete type can be made is asked too early for clang.
+    std::vector<json_member> members;
+};
+struct json_member {
+    std::string name;
+    json_node value;
 };
 
 /// RFC 8259, strict; at most 64 deep; a repeated member is an error.
@@ -82,7 +88,7 @@ class json_reader {
             for (const auto& [k, v] : n.members)
                 if (k == key) fail("a member is repeated");
             if (!take(':')) fail("':' is missing");
-            n.members.emplace_back(std::move(key), value(depth + 1));
+            n.members.push_back({std::move(key), value(depth + 1)});
         } while (take(','));
         if (!take('}')) fail("'}' is missing");
     }
