@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <callgate/abi/auth_backend.h>
+#include <callgate/abi/draft/claim_store.h>
 #include <callgate/abi/key_provider.h>
 #include <callgate/sdk/value.hpp>
 #include <string>
@@ -12,7 +13,13 @@
 /// Deep copies of what a plugin answered, so that a test may look at them later.
 namespace callgate::sdk::test {
 
-enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key };
+enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key, claim_values, claim_page, claim_committed, claim_watching, claim_transfer };
+
+struct captured_entry {
+    std::string key, value;
+    std::uint64_t revision = 0;
+    friend bool operator==(const captured_entry&, const captured_entry&) = default;
+};
 
 struct captured_key {
     cg_key key = 0;
@@ -48,6 +55,13 @@ struct completion {
     std::vector<captured_key> keys;
     std::string next;
     std::array<std::uint8_t, 32> shared_key{};
+    // claim store
+    std::vector<captured_entry> entries;
+    std::uint64_t revision = 0;
+    cg_status outcome = CG_E_INTERNAL;
+    bool replayed = false;
+    std::string conflict_key;
+    std::uint64_t conflict_revision = 0, transferred_entries = 0, transferred_bytes = 0;
 };
 
 namespace detail {
@@ -84,6 +98,40 @@ inline void capture_reply(completion& out, const cg_auth_reply* result) {
         out.explain.emplace_back(view(s.what), view(s.outcome));
     }
 }
+inline void capture_entries(completion& out, const cg_claim_entry* entries, std::size_t count, std::size_t stride) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto& e = *reinterpret_cast<const cg_claim_entry*>(reinterpret_cast<const unsigned char*>(entries) + i * stride);
+        const auto value = view(e.value);
+        out.entries.push_back({std::string(view(e.key)), std::string(value.begin(), value.end()), e.revision});
+    }
+}
+inline void capture_claims(result_kind kind, completion& out, const void* result) {
+    if (kind == result_kind::claim_values) {
+        const auto r = copy_in(static_cast<const cg_claim_values*>(result));
+        capture_entries(out, r.entries, r.count, r.stride);
+        out.revision = r.revision;
+    } else if (kind == result_kind::claim_page) {
+        const auto r = copy_in(static_cast<const cg_claim_page*>(result));
+        capture_entries(out, r.entries, r.count, r.stride);
+        const auto next = view(r.next);
+        out.next.assign(next.begin(), next.end());
+        out.revision = r.revision;
+    } else if (kind == result_kind::claim_committed) {
+        const auto r = copy_in(static_cast<const cg_claim_committed*>(result));
+        out.outcome = r.outcome;
+        out.revision = r.revision;
+        out.replayed = r.replayed != 0;
+        out.conflict_key = view(r.conflict_key);
+        out.conflict_revision = r.conflict_revision;
+    } else if (kind == result_kind::claim_watching) {
+        out.revision = copy_in(static_cast<const cg_claim_watching*>(result)).revision;
+    } else {
+        const auto r = copy_in(static_cast<const cg_claim_transfer*>(result));
+        out.revision = r.revision;
+        out.transferred_entries = r.entries;
+        out.transferred_bytes = r.bytes;
+    }
+}
 inline void capture_keys(completion& out, const cg_key_page* result) {
     const auto p = copy_in(result);
     for (std::size_t i = 0; i < p.count; ++i) {
@@ -107,6 +155,11 @@ inline void capture_keys(completion& out, const cg_key_page* result) {
         case result_kind::none: break;
         case result_kind::auth_reply: detail::capture_reply(out, static_cast<const cg_auth_reply*>(c.result)); break;
         case result_kind::key_page: detail::capture_keys(out, static_cast<const cg_key_page*>(c.result)); break;
+        case result_kind::claim_values:
+        case result_kind::claim_page:
+        case result_kind::claim_committed:
+        case result_kind::claim_watching:
+        case result_kind::claim_transfer: detail::capture_claims(kind, out, c.result); break;
         case result_kind::health: {
             const auto h = copy_in(static_cast<const cg_health*>(c.result));
             out.health_state = h.state;

@@ -216,6 +216,24 @@ class fake_host {
         if (!completed_.wait_for(lock, std::chrono::seconds(20), [&] { return ops_[op].done; })) return std::nullopt;
         return ops_[op].result;
     }
+    /// The plugin did not accept the operation: it counts as completed with that status.
+    void refused(cg_op op, cg_status status) {
+        {
+            const std::lock_guard lock(mutex_);
+            auto& o = ops_[op];
+            if (o.done) ++faults_;
+            o.result = {};
+            o.result.status = status;
+            o.result.error = "not accepted";
+            o.done = true;
+        }
+        completed_.notify_all();
+    }
+    /// Drops what is kept of a completed operation; for tests that run very many.
+    void forget(cg_op op) {
+        const std::lock_guard lock(mutex_);
+        if (const auto i = ops_.find(op); i != ops_.end() && i->second.done) ops_.erase(i);
+    }
     /// The completion that is there already; nullopt when none is.
     [[nodiscard]] std::optional<completion> take(cg_op op) const {
         const std::lock_guard lock(mutex_);
