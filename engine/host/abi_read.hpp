@@ -46,6 +46,15 @@ inline cg_str to_c(std::string_view s) noexcept { return {s.data(), s.size()}; }
 /// At most `limit` bytes; the rest is cut off.
 inline std::string bounded(cg_str s, std::size_t limit) { return std::string(view(s).substr(0, limit)); }
 
+/// Into a plugin's buffer, cut to it; a null or short `to` is left alone.
+inline void write_error(cg_errbuf* to, cg_status code, std::string_view text) noexcept {
+    if (to == nullptr || to->struct_size < sizeof(cg_errbuf)) return;
+    to->code = code;
+    const auto n = to->text.cap < text.size() ? to->text.cap : text.size();
+    if (n != 0 && to->text.data != nullptr) std::memcpy(to->text.data, text.data(), n);
+    to->text.size = to->text.data == nullptr ? 0 : n;
+}
+
 inline errc to_errc(cg_status s) noexcept {
     switch (s) {
         case CG_E_INVALID: return errc::invalid;

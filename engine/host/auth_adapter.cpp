@@ -170,7 +170,9 @@ class auth_adapter final : public flow::auth_port {
         if (!owner_.owner().breaker.admit(now)) return reject("backend_unavailable", "the backend failed repeatedly and is given a pause");
         if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts,
                                 std::make_unique<auth_body>(owner_, std::move(memory), tag, sink),
-                                [&](cg_op op) { return api_.authenticate(owner_.plugin(), state, op, &request); })) {
+                                [&](cg_op op) {
+                                    return owner_.enter(op, [this, state, op, r = &request] { return api_.authenticate(owner_.plugin(), state, op, r); });
+                                })) {
             owner_.owner().breaker.not_started();
             return reject("backend_busy", "the backend has too many requests in flight");
         }

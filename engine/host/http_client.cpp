@@ -45,14 +45,6 @@ cg_status status_of(CURLcode code) {
     }
 }
 
-void write_error(cg_errbuf* to, cg_status code, const std::string& text) {
-    if (to == nullptr || to->struct_size < sizeof(cg_errbuf)) return;
-    to->code = code;
-    const auto n = std::min(to->text.cap, text.size());
-    if (n != 0 && to->text.data != nullptr) std::memcpy(to->text.data, text.data(), n);
-    to->text.size = to->text.data == nullptr ? 0 : n;
-}
-
 }  // namespace
 
 struct http_client::exchange {

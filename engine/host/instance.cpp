@@ -70,12 +70,13 @@ struct instance::deleter {
     }
 };
 
-instance::instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library, instance_options options)
+instance::instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library, instance_options options,
+                   std::shared_ptr<shared_services> shared)
     : loop_(std::move(loop)),
       library_(std::move(library)),
       options_(std::move(options)),
       owner_(options_.breaker, options_.max_in_flight),
-      services_(loop_, owner_, options_.name, library_->abi_minor),
+      services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared)),
       shards_(loop_->shard() + 1) {}
 
 error instance::named(error e, std::string_view what) const {
@@ -84,14 +85,18 @@ error instance::named(error e, std::string_view what) const {
 }
 
 result<std::shared_ptr<instance>> instance::make(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library,
-                                                 const factory_info& factory, instance_options options) {
-    std::shared_ptr<instance> made(new instance(std::move(loop), std::move(library), std::move(options)), deleter{});
+                                                 const factory_info& factory, instance_options options,
+                                                 std::shared_ptr<shared_services> shared) {
+    std::shared_ptr<instance> made(new instance(std::move(loop), std::move(library), std::move(options), std::move(shared)), deleter{});
     if (auto created = made->create(factory); !created) return created.error();
     return made;
 }
 
 result<void> instance::create(const factory_info& factory) {
     kind_ = factory.kind;
+    const bool serial = factory.thread_model == CG_THREADS_SERIAL;
+    on_pool_ = serial || (factory.flags & CG_FACTORY_MAY_BLOCK) != 0;
+    services_.workers().begin(serial);
     cg_create_args args{};
     args.struct_size = sizeof args;
     args.name = to_c(options_.name);
@@ -150,17 +155,19 @@ void instance::call(const char* what, cg_status (*function)(cg_instance*, cg_op)
     const auto deadline = deadline_after(table().clock(), timeout_ns);
     if (!table().run(loop_->shard(), owner_, deadline, operation_table::weight::free,
                      std::make_unique<control_body>(std::move(read), timeout_ns, report),
-                     [&](cg_op op) { return function(plugin(), op); }))
+                     [&](cg_op op) { return enter(op, [this, function, op] { return function(plugin(), op); }, true); }))
         report(make_error(errc::busy, "too many operations"));
     loop_->arm();
 }
 
 void instance::start(std::int64_t timeout_ns, done then) {
     phase_ = phase::starting;
+    services_.workers().open();
     const auto deadline = deadline_after(table().clock(), timeout_ns);
     call("start", life_.start, timeout_ns, {}, [this, deadline, then = std::move(then)](result<void> r) {
         if (!r) return then(std::move(r));
         const auto ready = [this, then](result<void> all) {
+            services_.metrics().freeze();
             if (all) phase_ = phase::started;
             then(std::move(all));
         };
@@ -179,16 +186,26 @@ void instance::drain(std::int64_t timeout_ns, done then) {
 
 void instance::stop(std::int64_t timeout_ns, done then) {
     if (phase_ == phase::made || phase_ == phase::stopped) return loop_->post([then = std::move(then)] { then({}); });
-    call("stop", life_.stop, timeout_ns, {}, [this, then = std::move(then)](result<void> r) {
-        if (r) {
-            phase_ = phase::stopped;
-            if (const auto left = services_.close(); left != 0) {
-                owner_.metrics.faults.fetch_add(left, std::memory_order_relaxed);
-                log::warn("plugin stopped with timers or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
-            }
-        }
-        then(std::move(r));
+    services_.workers().drop_calls();
+    call("stop", life_.stop, timeout_ns, {}, [this, timeout_ns, then = std::move(then)](result<void> r) {
+        if (!r) return then(std::move(r));
+        // The stop itself may have run there and not have returned yet.
+        services_.workers().when_idle(timeout_ns, [self = shared_from_this(), timeout_ns, then](bool idle) {
+            if (!idle)
+                return then(self->named(make_error(errc::busy, "completed while jobs of it still run on the host's pool, " +
+                                                                   std::to_string(timeout_ns / 1'000'000) + " ms later"), "stop"));
+            self->stopped();
+            then({});
+        });
     });
+}
+
+void instance::stopped() {
+    phase_ = phase::stopped;
+    if (const auto left = services_.close(); left != 0) {
+        owner_.metrics.faults.fetch_add(left, std::memory_order_relaxed);
+        log::warn("plugin stopped with timers, jobs, watches or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
+    }
 }
 
 void instance::health(std::int64_t timeout_ns, std::function<void(result<health_report>)> then) {
@@ -271,8 +288,10 @@ void instance::list_keys(std::int64_t deadline_ns, std::string from, std::size_t
     const auto left = std::max<std::int64_t>(deadline_ns - table().clock().mono_ns(), 0);
     if (!table().run(loop_->shard(), owner_, deadline_ns, operation_table::weight::free, std::make_unique<control_body>(read, left, report),
                      [&](cg_op op) {
-                         const cg_bytes cursor{reinterpret_cast<const std::uint8_t*>(got->from.data()), got->from.size()};
-                         return key_api_.list_keys(plugin(), op, cursor);
+                         return enter(op, [this, got, op] {
+                             const cg_bytes cursor{reinterpret_cast<const std::uint8_t*>(got->from.data()), got->from.size()};
+                             return key_api_.list_keys(plugin(), op, cursor);
+                         }, true);
                      }))
         report(make_error(errc::busy, "too many operations"));
     loop_->arm();
@@ -282,7 +301,7 @@ result<void> instance::attach(std::uint32_t shard) {
     if (shard >= loop_->shard()) return make_error(errc::internal, "there is no shard " + std::to_string(shard));
     auto& slot = shards_[shard];
     if (slot.attached) return {};
-    if (life_.shard_attach != nullptr)
+    if (life_.shard_attach != nullptr && !on_pool_)
         if (const auto status = life_.shard_attach(plugin(), shard, &slot.state); status != CG_OK)
             return named(make_error(to_errc(status), "failed with " + std::string(status_name(status))), "shard_attach");
     slot.attached = true;
@@ -293,7 +312,7 @@ void instance::detach(std::uint32_t shard) {
     if (shard >= loop_->shard()) return;
     table().end_all(shard, owner_);
     auto& slot = shards_[shard];
-    if (slot.attached && life_.shard_detach != nullptr) life_.shard_detach(plugin(), shard, slot.state);
+    if (slot.attached && life_.shard_detach != nullptr && !on_pool_) life_.shard_detach(plugin(), shard, slot.state);
     slot = {};
 }
 

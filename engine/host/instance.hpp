@@ -55,7 +55,8 @@ class instance : public std::enable_shared_from_this<instance> {
 
     /// Errors carry the plugin's text and name the instance.
     static result<std::shared_ptr<instance>> make(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library,
-                                                  const factory_info& factory, instance_options options);
+                                                  const factory_info& factory, instance_options options,
+                                                  std::shared_ptr<shared_services> shared = std::make_shared<shared_services>());
     instance(const instance&) = delete;
     instance& operator=(const instance&) = delete;
 
@@ -64,6 +65,8 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] const manifest& library() const noexcept { return *library_; }
     [[nodiscard]] const instance_options& options() const noexcept { return options_; }
     [[nodiscard]] const instance_metrics& metrics() const noexcept { return owner_.metrics; }        ///< [any]
+    /// [any] What the plugin counts itself; may outlive the instance.
+    [[nodiscard]] std::shared_ptr<const metrics_service> plugin_metrics() const noexcept { return services_.exported(); }
     [[nodiscard]] breaker_state breaker() const noexcept { return owner_.breaker.state(); }          ///< [any]
 
     /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not
@@ -102,6 +105,13 @@ class instance : public std::enable_shared_from_this<instance> {
         const auto it = message_limits_.find(key);
         return it == message_limits_.end() ? 0 : it->second;
     }
+    /// [shard] or [control] Makes `call` the starting call of `op`: at once, or on the pool when the plugin may block. It then
+    /// runs later, so it captures by value; what it points to belongs to the operation. `life`: not a call that waits its turn.
+    template <class F>
+    cg_status enter(cg_op op, F&& call, bool life = false) {
+        if (!on_pool_) return call();
+        return services_.workers().enter(op, std::function<cg_status()>(std::forward<F>(call)), life);
+    }
     /// [shard] or [control]
     void began_on(std::uint32_t shard) { if (shard == loop_->shard()) loop_->arm(); }
 
@@ -113,11 +123,13 @@ class instance : public std::enable_shared_from_this<instance> {
     };
     struct deleter;
 
-    instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library, instance_options options);
+    instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const manifest> library, instance_options options,
+             std::shared_ptr<shared_services> shared);
     result<void> create(const factory_info& factory);
     void call(const char* what, cg_status (*function)(cg_instance*, cg_op), std::int64_t timeout_ns,
               std::function<taken(const cg_completion&)> read, done then);
     void list_keys(std::int64_t deadline_ns, std::string from, std::size_t page, done then);
+    void stopped();
     error named(error e, std::string_view what) const;
 
     std::shared_ptr<control_loop> loop_;
@@ -126,6 +138,7 @@ class instance : public std::enable_shared_from_this<instance> {
     operation_owner owner_;
     services services_;
     std::uint32_t kind_ = 0;
+    bool on_pool_ = false;  // MAY_BLOCK or SERIAL
     const void* api_ = nullptr;
     cg_lifecycle life_{};
     phase phase_ = phase::made;

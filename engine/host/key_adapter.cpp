@@ -151,7 +151,9 @@ class key_adapter final : public flow::key_port {
         const auto* const batch = body->batch();
         std::unique_ptr<operation_body> erased = std::move(body);
         if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts, erased,
-                                [&](cg_op op) { return api_.sign_batch(owner_.plugin(), state, op, batch); })) {
+                                [&](cg_op op) {
+                                    return owner_.enter(op, [this, state, op, batch] { return api_.sign_batch(owner_.plugin(), state, op, batch); });
+                                })) {
             owner_.owner().breaker.not_started();
             owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
             erased->fail(CG_E_BUSY);
@@ -172,7 +174,11 @@ class key_adapter final : public flow::key_port {
         const auto peer_bytes = body->peer();
         std::unique_ptr<operation_body> erased = std::move(body);
         if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts, erased,
-                                [&](cg_op op) { return api_.export_shared(owner_.plugin(), state, op, key, peer_bytes); })) {
+                                [&](cg_op op) {
+                                    return owner_.enter(op, [this, state, op, key, peer_bytes] {
+                                        return api_.export_shared(owner_.plugin(), state, op, key, peer_bytes);
+                                    });
+                                })) {
             owner_.owner().breaker.not_started();
             owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
             erased->fail(CG_E_BUSY);

@@ -66,6 +66,18 @@ TEST_F(key_adapter_test, keys_that_make_no_sense_stop_the_start) {
     EXPECT_EQ(start_error(config(damaged, app, curve)), head + "list_keys: key \"issuer\" has no public nkey that fits its algorithm");
 }
 
+TEST_F(key_adapter_test, provider_that_may_block_lists_and_signs_on_a_worker) {
+    auto i = started(CG_KIND_KEY_PROVIDER, "blocking_keys", {.name = "local", .config_json = config(account, app, curve)});
+    ASSERT_TRUE(i);
+    EXPECT_EQ(i->keys().size(), 3u);
+    i->keys_port()->sign(0, job({{1, "alpha"}}), clock.mono + second_ns, sink);
+    EXPECT_TRUE(sink.jobs.empty()) << "not in place";
+    ASSERT_TRUE(run_until([&] { return sink.jobs.size() == 1; }));
+    EXPECT_EQ(sink.jobs[0]->items[0].status, CG_OK);
+    EXPECT_EQ(sink.jobs[0]->items[0].signature[63], 'a');
+    EXPECT_TRUE(retire(i));
+}
+
 TEST_F(key_adapter_test, batch_comes_back_whole_with_each_items_status) {
     auto i = provider();
     ASSERT_TRUE(i);

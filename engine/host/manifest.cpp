@@ -93,9 +93,12 @@ result<manifest> negotiate(cg_plugin_entry_fn entry) {
         cg_factory f{};
         const auto nth = "factory " + std::to_string(i);
         if (!read_struct(m.factories[i], f)) return make_error(errc::abi, nth + " is missing or has no struct_size");
-        factory_info info{f.kind, f.thread_model, bounded(f.type, 64), bounded(f.summary, max_text), {}, m.factories[i], f.create};
+        factory_info info{f.kind, f.thread_model, f.flags, bounded(f.type, 64), bounded(f.summary, max_text), {}, m.factories[i], f.create};
         if (info.type.empty()) return make_error(errc::abi, nth + " has no type");
         if (info.create == nullptr) return make_error(errc::abi, nth + " (" + info.type + ") has no create function");
+        // Taking what we do not know for "nothing" would let a plugin be called in ways it cannot bear.
+        if (f.thread_model > CG_THREADS_SERIAL || (f.flags & ~CG_FACTORY_MAY_BLOCK) != 0)
+            return make_error(errc::abi, nth + " (" + info.type + ") has a thread model or flags that this callgate does not know; upgrade callgate");
         if (f.config_schema.size > max_schema) return make_error(errc::abi, nth + " (" + info.type + ") has a schema above 1 MiB");
         info.config_schema = std::string(view(f.config_schema));
         for (const auto& other : out.factories)

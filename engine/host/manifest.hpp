@@ -14,6 +14,7 @@ namespace callgate::host {
 struct factory_info {
     std::uint32_t kind = 0;          ///< CG_KIND_*
     std::uint32_t thread_model = 0;  ///< CG_THREADS_*
+    std::uint32_t flags = 0;         ///< CG_FACTORY_*
     std::string type, summary;
     std::string config_schema;       ///< JSON Schema text
     const cg_factory* handle = nullptr;  ///< the plugin's own, for create

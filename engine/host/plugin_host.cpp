@@ -86,7 +86,7 @@ result<factory_info> plugin_host::find_factory(std::uint32_t kind, const std::st
 result<std::shared_ptr<instance>> plugin_host::make_instance(std::uint32_t kind, instance_options o) {
     const auto c = choose(kind, o.plugin, o.type);
     if (!c) return c.error();
-    return instance::make(loop_, c->library, *c->factory, std::move(o));
+    return instance::make(loop_, c->library, *c->factory, std::move(o), shared_);
 }
 
 void plugin_host::retire(std::shared_ptr<instance> i, std::int64_t timeout_ns,

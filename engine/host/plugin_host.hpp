@@ -72,6 +72,7 @@ class plugin_host {
     result<choice> choose(std::uint32_t kind, const std::string& plugin, const std::string& type);
 
     std::shared_ptr<control_loop> loop_;
+    const std::shared_ptr<shared_services> shared_ = std::make_shared<shared_services>();
     library_loader loader_;
 };
 

@@ -91,12 +91,16 @@ bool log_limiter::admit(std::int64_t now_ns, std::uint64_t& suppressed) noexcept
     return true;
 }
 
-services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor)
+services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
+                   std::shared_ptr<shared_services> shared)
     : loop_(std::move(loop)),
       owner_(owner),
       name_(std::move(instance_name)),
       timers_(std::make_shared<timer_service>(loop_->io())),
-      http_(std::make_shared<http_client>(loop_->io())) {
+      http_(std::make_shared<http_client>(loop_->io())),
+      shared_(std::move(shared)),
+      metrics_(std::make_shared<metrics_service>(loop_->shard(), shared_->names)),
+      workers_(std::make_shared<worker_service>(loop_, shared_->pool, owner_)) {
     host_.struct_size = sizeof host_;
     host_.abi_major = CG_ABI_MAJOR;
     host_.abi_minor = abi_minor;
@@ -108,6 +112,8 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
         if (wanted == CG_EXT_TIMER) return &timer_service::api;
         if (wanted == CG_EXT_SNAPSHOT) return &snapshot_api;
         if (wanted == CG_EXT_HTTP_CLIENT) return &http_client::api;
+        if (wanted == CG_EXT_WORKER) return &worker_service::api;
+        if (wanted == CG_EXT_METRICS) return &metrics_service::api;
         return nullptr;
     };
     host_.instance_name = to_c(name_);
@@ -115,7 +121,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
 
 services::~services() { close(); }
 
-std::size_t services::close() { return timers_->close() + http_->close(); }
+std::size_t services::close() { return timers_->close() + http_->close() + workers_->close(); }
 
 cg_snapshot_cell* services::create_cell(void (*destroy)(void*)) {
     auto cell = std::make_shared<cg_snapshot_cell>(destroy, this);

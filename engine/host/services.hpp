@@ -13,6 +13,7 @@
 #include "engine/base/log.hpp"
 #include "engine/base/snapshot_cell.hpp"
 #include "engine/host/control_loop.hpp"
+#include "engine/host/shared_services.hpp"
 
 namespace callgate::host {
 
@@ -38,7 +39,8 @@ class log_limiter {
 /// Lives from before create() until after destroy().
 class services {
   public:
-    services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor);
+    services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
+             std::shared_ptr<shared_services> shared = std::make_shared<shared_services>());
     services(const services&) = delete;
     services& operator=(const services&) = delete;
     ~services();
@@ -53,6 +55,10 @@ class services {
     [[nodiscard]] operation_owner& owner() noexcept { return owner_; }
     [[nodiscard]] timer_service& timers() noexcept { return *timers_; }
     [[nodiscard]] http_client& http() noexcept { return *http_; }
+    [[nodiscard]] worker_service& workers() noexcept { return *workers_; }
+    [[nodiscard]] metrics_service& metrics() noexcept { return *metrics_; }
+    [[nodiscard]] std::shared_ptr<const metrics_service> exported() const noexcept { return metrics_; }
+    [[nodiscard]] shared_services& shared() noexcept { return *shared_; }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
     // snapshot/1
@@ -71,6 +77,9 @@ class services {
     log_limiter limiter_{200, 50};
     std::shared_ptr<timer_service> timers_;
     std::shared_ptr<http_client> http_;
+    std::shared_ptr<shared_services> shared_;
+    std::shared_ptr<metrics_service> metrics_;
+    std::shared_ptr<worker_service> workers_;
     std::mutex cells_mutex_;
     std::map<cg_snapshot_cell*, std::shared_ptr<cg_snapshot_cell>> cells_;
 };

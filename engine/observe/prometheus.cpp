@@ -22,19 +22,22 @@ void exposition::family(std::string_view name, std::string_view type, std::strin
     fmt::format_to(std::back_inserter(out_), "# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
-void exposition::open(std::string_view name, std::string_view suffix, std::initializer_list<label> labels) {
+void exposition::open(std::string_view name, std::string_view suffix, std::initializer_list<label> labels, std::span<const label> more) {
     out_ += name;
     out_ += suffix;
     bool first = true;
-    for (const auto& [k, v] : labels) {
-        if (k.empty()) continue;
+    const auto write = [&](const label& l) {
+        const auto& [k, v] = l;
+        if (k.empty()) return;
         out_.push_back(first ? '{' : ',');
         first = false;
         out_ += k;
         out_ += "=\"";
         append_label_value(out_, v);
         out_.push_back('"');
-    }
+    };
+    for (const auto& l : more) write(l);
+    for (const auto& l : labels) write(l);
     if (!first) out_.push_back('}');
     out_.push_back(' ');
 }
@@ -50,6 +53,34 @@ void exposition::sample(std::string_view name, std::initializer_list<label> labe
 void exposition::sample(std::string_view name, std::initializer_list<label> labels, double value) {
     open(name, "", labels);
     fmt::format_to(std::back_inserter(out_), "{}\n", value);
+}
+
+void exposition::sample(std::string_view name, std::span<const label> labels, std::uint64_t value) {
+    open(name, "", {}, labels);
+    fmt::format_to(std::back_inserter(out_), "{}\n", value);
+}
+void exposition::sample(std::string_view name, std::span<const label> labels, std::int64_t value) {
+    open(name, "", {}, labels);
+    fmt::format_to(std::back_inserter(out_), "{}\n", value);
+}
+void exposition::sample(std::string_view name, std::span<const label> labels, double value) {
+    open(name, "", {}, labels);
+    fmt::format_to(std::back_inserter(out_), "{}\n", value);
+}
+
+void exposition::histogram_samples(std::string_view name, std::span<const label> labels, std::span<const double> bounds,
+                                   std::span<const std::uint64_t> counts, double sum) {
+    std::uint64_t running = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+        running += counts[i];
+        const auto le = i < bounds.size() ? fmt::format("{}", bounds[i]) : std::string("+Inf");
+        open(name, "_bucket", {{"le", le}}, labels);
+        fmt::format_to(std::back_inserter(out_), "{}\n", running);
+    }
+    open(name, "_sum", {}, labels);
+    fmt::format_to(std::back_inserter(out_), "{}\n", sum);
+    open(name, "_count", {}, labels);
+    fmt::format_to(std::back_inserter(out_), "{}\n", running);
 }
 
 void exposition::histogram_samples(std::string_view name, label extra, const histogram* const* shards, std::size_t count) {

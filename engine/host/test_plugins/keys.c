@@ -188,6 +188,9 @@ cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out
     factory.struct_size = sizeof factory;
     factory.kind = CG_KIND_KEY_PROVIDER;
     factory.thread_model = CG_THREADS_PER_SHARD;
+#ifdef FACTORY_FLAGS
+    factory.flags = FACTORY_FLAGS;
+#endif
     factory.type = s("test_keys");
     factory.create = create;
     manifest.struct_size = sizeof manifest;

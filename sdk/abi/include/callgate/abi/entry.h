@@ -24,6 +24,15 @@ typedef struct cg_negotiation {
 
 #define CG_THREADS_PER_SHARD 1u /* calls with one shard_state never overlap; shards run at once */
 #define CG_THREADS_ANY 2u       /* any call may overlap any other */
+/* Calls of the host never overlap, except `cancel`, `query` and what is tagged [any]: they come one after the other on
+ * [worker], as with CG_FACTORY_MAY_BLOCK. since 1.0 */
+#define CG_THREADS_SERIAL 3u
+
+/* Flag of a factory, for auth backends and key providers: calls may block. They come on [worker] instead of [shard], up to 8
+ * at once whatever the thread model, with a NULL shard_state; shard_attach and shard_detach are not called. start, drain, stop,
+ * health and list_keys come on [worker] too; create and destroy stay on [control]. An operation whose deadline passed while it
+ * waited for a thread is never handed over. since 1.0 */
+#define CG_FACTORY_MAY_BLOCK 1u
 
 typedef struct cg_create_args {
     uint32_t struct_size;
@@ -37,7 +46,7 @@ typedef struct cg_factory {
     uint32_t struct_size;
     uint32_t kind;        /* CG_KIND_* */
     uint32_t thread_model; /* CG_THREADS_* */
-    uint32_t flags;        /* 0 */
+    uint32_t flags;        /* CG_FACTORY_*; bits a host does not know are refused */
     cg_str type;          /* short name, e.g. "static" */
     cg_str summary;       /* one line for `callgate plugin list` */
     cg_str config_schema; /* JSON Schema (draft 7) of config_json; "additionalProperties": false expected */

@@ -26,6 +26,13 @@ constexpr std::uint32_t thread_model_of() noexcept {
     else return CG_THREADS_ANY;
 }
 
+/// A class whose functions may block says `static constexpr std::uint32_t factory_flags = CG_FACTORY_MAY_BLOCK;`.
+template <class T>
+constexpr std::uint32_t factory_flags_of() noexcept {
+    if constexpr (requires { T::factory_flags; }) return T::factory_flags;
+    else return 0;
+}
+
 template <class T>
 cg_status create_instance(const cg_factory*, const cg_host* host, const cg_create_args* args, cg_instance** out,
                           cg_errbuf* error) noexcept {
@@ -59,7 +66,7 @@ inline constexpr cg_factory factory_of = {
     .struct_size = sizeof(cg_factory),
     .kind = T::kind,
     .thread_model = detail::thread_model_of<T>(),
-    .flags = 0,
+    .flags = detail::factory_flags_of<T>(),
     .type = to_c(T::type),
     .summary = to_c(T::summary),
     .config_schema = to_c(T::config_schema),
