@@ -1,0 +1,8 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What a CI job runs. Needs gcc, cmake, make and callgate's SDK: its bin folder in PATH, its prefix in CMAKE_PREFIX_PATH.
+set -eu
+cd "$(dirname "$0")"
+cmake -B build
+cmake --build build
+callgate-plugin-check build/*.so
