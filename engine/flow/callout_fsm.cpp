@@ -159,7 +159,10 @@ action callout_fsm::send(std::string_view response) {
         crypto::seal(payload, r_.shared->bytes(), out);
         payload = {out, payload.size() + crypto::xkv1_overhead};
     }
-    if (r_.verdict == "allow") r_.cold = c_.servers.is_cold(r_.claims.server.id, r_.account->placement, c_.clock.mono_ns());
+    // A server that is further away fetches the account in its route's or gateway's reader whichever link brings the
+    // reply; and only the link that received a request from another cluster is sure to reach its inbox (README).
+    if (r_.verdict == "allow" && c_.world.leads_to(r_.link, r_.claims.server.id))
+        r_.cold = c_.servers.is_cold(r_.claims.server.id, r_.account->placement, c_.clock.mono_ns());
     state_ = state::over;
     action a{.what = action::kind::reply};
     a.payload = payload;

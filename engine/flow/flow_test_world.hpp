@@ -35,13 +35,14 @@ struct test_links final : reply_port {
     };
     std::vector<sent> replies;
     std::vector<kicked> kicks;
-    bool can_send = true, system_link = true, all_pinned = false;
+    bool can_send = true, system_link = true, all_pinned = false, all_near = true;
 
     bool send_reply(std::uint32_t link, bool cold, std::string_view subject, std::span<const std::uint8_t> payload) override {
         if (can_send) replies.push_back({link, cold, std::string(subject), as_text(payload)});
         return can_send;
     }
     void kick(std::uint32_t link, std::string_view id, std::uint64_t cid) override { kicks.push_back({link, std::string(id), cid}); }
+    bool leads_to(std::uint32_t, std::string_view) const override { return all_near; }
     bool can_kick(std::uint32_t) const override { return system_link; }
     bool is_pinned(std::uint32_t, std::string_view) const override { return all_pinned; }
 };

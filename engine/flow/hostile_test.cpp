@@ -160,12 +160,13 @@ TEST_F(hostile, wrong_kinds_of_keys_in_every_place) {
 }
 
 TEST_F(hostile, reply_subjects_of_the_senders_choice) {
-    for (const char* s : {"", "x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.A.CLAIMS.UPDATE", "$SYS._INBOX.a.b.c", "$SYS._INBOX.*.b", "_INBOX.a.b"}) {
+    for (const char* s : {"", "x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.A.CLAIMS.UPDATE", "$SYS._INBOX.a.b.c", "$SYS._INBOX.*.b", "_INBOX.a.b",
+                          "_GR_.NUmM6c.R5SAEp.$SYS._INBOX.a.b", "_GR_.NUmM6c.R5SAEp.$SYS.REQ.SERVER.PING", "$GR.NUmM.$SYS._INBOX.a.b"}) {
         ++sent;
         shard->offer(testing::make_message(sign(claims()), s, clock.mono));
     }
     run();
-    EXPECT_EQ(dropped(drop_reason::bad_reply_subject), 7u);
+    EXPECT_EQ(dropped(drop_reason::bad_reply_subject), 10u);
     expect_unharmed();
 }
 

@@ -38,6 +38,14 @@ TEST(reply_subject, only_the_inbox_of_a_server_is_one) {
     EXPECT_FALSE(is_reply_subject("$SYS._INBOX.a." + std::string(65, 'b')));
 }
 
+TEST(reply_subject, what_gateways_say_to_each_other_is_none) {
+    // nats-server 2.10.27 and 2.15.1 take this prefix off before a client sees it and refuse it from clients (README).
+    for (const char* bad : {"_GR_.NUmM6c.R5SAEp.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "_GR_.NUmM6c.R5SAEp.$SYS.REQ.SERVER.PING", "_GR_.NUmM6c.R5SAEp.x",
+                            "_GR_.NUmM6c.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "_GR_.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "_GR_.*.*.$SYS._INBOX.a.b", "_GR_.",
+                            "$GR.NUmM.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "$SYS._INBOX._GR_.b", "_R_.NUmM6c.R5SAEp"})
+        EXPECT_FALSE(is_reply_subject(bad)) << bad;
+}
+
 TEST(replay_set, refuses_a_key_until_it_has_expired) {
     replay_set set;
     EXPECT_TRUE(set.insert("U1", 0, 10 * s));

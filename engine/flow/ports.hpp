@@ -115,8 +115,10 @@ class reply_port {
   public:
     virtual ~reply_port() = default;
     /// False: could not be sent (not connected, buffer full); counted, never retried.
-    /// cold: use the separate link (decisions.md, Engine 2).
+    /// cold: use the separate link (decisions.md, Engine 2) if it leads to the same server as `link`.
     virtual bool send_reply(std::uint32_t link, bool cold, std::string_view subject, std::span<const std::uint8_t> payload) = 0;
+    /// Is `link` connected to that very server, not to another one of its cluster or supercluster?
+    [[nodiscard]] virtual bool leads_to(std::uint32_t link, std::string_view server_id) const = 0;
     /// Closes a pending connection at its server so that the client comes again (shed). [shard] returns at once.
     virtual void kick(std::uint32_t link, std::string_view server_id, std::uint64_t cid) = 0;
     [[nodiscard]] virtual bool can_kick(std::uint32_t link) const = 0;

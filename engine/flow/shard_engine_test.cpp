@@ -400,6 +400,18 @@ TEST_F(shard_engine_test, first_replies_into_an_account_take_the_cold_link) {
     EXPECT_TRUE(links.replies[3].cold) << "another server has not loaded that account yet";
 }
 
+TEST_F(shard_engine_test, a_reply_to_a_server_further_away_takes_the_link_its_request_came_on) {
+    links.all_near = false;
+    offer(claims());
+    run();
+    ASSERT_EQ(links.replies.size(), 1u);
+    EXPECT_FALSE(links.replies[0].cold) << "gateways know the way back for the connection that received the request only";
+    links.all_near = true;
+    offer(claims());
+    run();
+    EXPECT_TRUE(links.replies.at(1).cold);
+}
+
 TEST_F(shard_engine_test, an_unsent_reply_warms_nothing) {
     links.can_send = false;
     offer(claims());

@@ -222,6 +222,11 @@ void shard::on_status(std::uint32_t link, const net::link_status& status) {
     if (hooks_.link_changed) hooks_.link_changed();
 }
 
+bool shard::leads_to(std::uint32_t link, std::string_view server_id) const {
+    const auto it = links_.find(link);
+    return it != links_.end() && it->second.link->status().server_id == server_id;
+}
+
 bool shard::send_reply(std::uint32_t link, bool cold, std::string_view subject, std::span<const std::uint8_t> payload) {
     auto it = links_.find(link);
     const link_slot* target = nullptr;
@@ -229,7 +234,9 @@ bool shard::send_reply(std::uint32_t link, bool cold, std::string_view subject, 
         target = &it->second;
         if (cold) {
             for (const auto& [id, slot] : links_)
-                if (slot.group == target->group && slot.cold && slot.link->status().connected) target = &slot;
+                if (slot.group == target->group && slot.cold && slot.link->status().connected &&
+                    slot.link->status().server_id == it->second.link->status().server_id)
+                    target = &slot;
         }
     }
     if (target == nullptr || !target->link->status().connected) {

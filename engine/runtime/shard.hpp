@@ -103,6 +103,7 @@ class shard final : private net::link_handler, private flow::reply_port, private
 
     void on_messages(std::span<net::inbound_message> batch) override;
     void on_status(std::uint32_t link, const net::link_status& status) override;
+    bool leads_to(std::uint32_t link, std::string_view server_id) const override;
     bool send_reply(std::uint32_t link, bool cold, std::string_view subject, std::span<const std::uint8_t> payload) override;
     void kick(std::uint32_t link, std::string_view server_id, std::uint64_t cid) override;
     [[nodiscard]] bool can_kick(std::uint32_t link) const override;
