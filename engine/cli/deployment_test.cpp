@@ -16,7 +16,8 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
+
+#include "tests/support/process_watch.hpp"
 
 namespace callgate::cli::test {
 namespace {
@@ -102,16 +103,16 @@ deployed_server::deployed_server(callgate::test::server_version version, const s
     pid_ = spawn({callgate::test::server_binary(version), "-c", config}, null, out, out);
     ::close(null);
     ::close(out);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    // Another process: its port is the only event there is.
-    while (!accepts(port)) {
-        if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-            pid_ = -1;
-            throw std::runtime_error("nats-server ended:\n" + log());
-        }
-        if (std::chrono::steady_clock::now() > until) throw std::runtime_error("nats-server does not listen:\n" + log());
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
+    // It writes a line to its log when it listens.
+    callgate::test::process_watch watch(pid_, log_.path());
+    const auto seen = watch.until([&] { return accepts(port); }, std::chrono::seconds(20));
+    if (seen == callgate::test::process_watch::outcome::ready) return;
+    const auto what = seen == callgate::test::process_watch::outcome::ended ? "nats-server ended:\n" : "nats-server does not listen:\n";
+    const auto why = what + log();
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+    throw std::runtime_error(why);
 }
 
 deployed_server::~deployed_server() {

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,7 +19,8 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
+
+#include "tests/support/process_watch.hpp"
 
 namespace callgate::test {
 namespace {
@@ -32,17 +32,6 @@ std::string slurp(const std::string& path) {
     std::stringstream out;
     out << in.rdbuf();
     return out.str();
-}
-
-// The child of another process has no event to wait for but its files and its end: ask until `limit`.
-template <class Ready>
-bool await(Ready&& ready, std::chrono::milliseconds limit) {
-    const auto until = std::chrono::steady_clock::now() + limit;
-    while (!ready()) {
-        if (std::chrono::steady_clock::now() > until) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    return true;
 }
 
 }  // namespace
@@ -135,11 +124,9 @@ void nats_server::start() {
     }
     if (pid_ < 0) throw std::runtime_error("cannot fork");
     const auto ports = dir_.file(fs::path(binary).filename().string() + "_" + std::to_string(pid_) + ".ports");
-    bool dead = false;
+    process_watch watch(pid_, dir_.path());
     // The server renames nothing: a short read of a file it still writes does not parse and is read again.
-    const bool ready = await([&] {
-        dead = ::waitpid(pid_, nullptr, WNOHANG) == pid_;
-        if (dead) return true;
+    const auto seen = watch.until([&] {
         boost::json::error_code ec;
         const auto value = boost::json::parse(slurp(ports), ec);
         if (ec || !value.is_object()) return false;
@@ -148,8 +135,7 @@ void nats_server::start() {
             if (list.is_array() && !list.get_array().empty()) urls_[std::string(kind)] = list.get_array().front().as_string().c_str();
         return urls_.contains("nats");
     }, std::chrono::seconds(20));
-    if (dead) pid_ = -1;
-    if (dead || !ready) {
+    if (seen != process_watch::outcome::ready) {
         const auto why = slurp(output) + log();
         kill9();
         throw std::runtime_error("nats-server " + std::string(to_string(version_)) + " did not start:\n" + why);
@@ -182,13 +168,14 @@ void nats_server::reload(std::string config) {
     config_ = std::move(config);
     write_config();
     const auto before = log().size();
+    process_watch watch(pid_, dir_.path());
     ::kill(pid_, SIGHUP);
-    const bool done = await([&] {
+    const auto seen = watch.until([&] {
         const auto news = log().substr(before);
         if (news.find("Failed to reload") != std::string::npos) throw std::runtime_error("nats-server refused the reload:\n" + news);
         return news.find("Reloaded server configuration") != std::string::npos;
     }, std::chrono::seconds(10));
-    if (!done) throw std::runtime_error("nats-server did not reload:\n" + log());
+    if (seen != process_watch::outcome::ready) throw std::runtime_error("nats-server did not reload:\n" + log());
 }
 
 }  // namespace callgate::test
