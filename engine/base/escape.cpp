@@ -1,8 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/escape.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace callgate {
 namespace {
+
+struct range {
+    char32_t first, last;
+};
+
+// Unicode 15, in order: Default_Ignorable_Code_Point (DerivedCoreProperties), with it what else of Cf, Zl and Zp shows
+// nothing itself. Two names that look alike, or a line that reads in another order than it stands, hide who came in.
+constexpr range unseen[] = {
+    {0x00ad, 0x00ad},    // soft hyphen
+    {0x034f, 0x034f},    // combining grapheme joiner
+    {0x061c, 0x061c},    // Arabic letter mark: bidi
+    {0x115f, 0x1160},    // Hangul fillers
+    {0x17b4, 0x17b5},    // Khmer inherent vowels
+    {0x180b, 0x180f},    // Mongolian selectors, vowel separator
+    {0x200b, 0x200f},    // zero width space and joiners, LRM, RLM
+    {0x2028, 0x202e},    // line and paragraph separator; embeddings and overrides: bidi
+    {0x2060, 0x206f},    // word joiner, invisible operators; isolates: bidi
+    {0x3164, 0x3164},    // Hangul filler
+    {0xfe00, 0xfe0f},    // variation selectors
+    {0xfeff, 0xfeff},    // byte order mark
+    {0xffa0, 0xffa0},    // halfwidth Hangul filler
+    {0xfff0, 0xfffb},    // unassigned and ignorable; interlinear annotation
+    {0x13430, 0x1343f},  // hieroglyph format controls
+    {0x1bca0, 0x1bca3},  // shorthand format controls
+    {0x1d173, 0x1d17a},  // musical format controls
+    {0xe0000, 0xe0fff},  // tags, variation selectors
+};
+
+bool is_unseen(char32_t c) noexcept {
+    const auto* r = std::upper_bound(std::begin(unseen), std::end(unseen), c, [](char32_t v, const range& x) { return v < x.first; });
+    return r != std::begin(unseen) && c <= std::prev(r)->last;
+}
+
+// Of a sequence that utf8_sequence accepted.
+char32_t code_point(std::string_view s) noexcept {
+    const auto b = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(s[i])); };
+    switch (s.size()) {
+        case 1: return b(0);
+        case 2: return (b(0) & 0x1f) << 6 | (b(1) & 0x3f);
+        case 3: return (b(0) & 0x0f) << 12 | (b(1) & 0x3f) << 6 | (b(2) & 0x3f);
+        default: return (b(0) & 0x07) << 18 | (b(1) & 0x3f) << 12 | (b(2) & 0x3f) << 6 | (b(3) & 0x3f);
+    }
+}
 
 void append_unit(std::string& out, unsigned unit) {
     constexpr char hex[] = "0123456789abcdef";
@@ -32,22 +78,17 @@ std::size_t utf8_sequence(std::string_view s) noexcept {
 
 void append_escaped(std::string& out, std::string_view text) {
     while (!text.empty()) {
-        const unsigned c = static_cast<unsigned char>(text[0]);
-        const std::size_t n = utf8_sequence(text);
-        const unsigned second = n > 1 ? static_cast<unsigned char>(text[1]) : 0u;
-        if (n == 0 || (n == 1 && (c < 0x20 || c == 0x7f))) {
-            append_unit(out, c);
-        } else if (c == 0xc2 && second < 0xa0) {
-            append_unit(out, second);
-        } else if (n == 3 && text.starts_with("\xe2\x80\xa8")) {
-            append_unit(out, 0x2028);
-        } else if (n == 3 && text.starts_with("\xe2\x80\xa9")) {
-            append_unit(out, 0x2029);
+        const auto well_formed = utf8_sequence(text);
+        const auto n = std::max<std::size_t>(well_formed, 1);
+        const char32_t c = well_formed == 0 ? static_cast<unsigned char>(text[0]) : code_point(text.substr(0, n));
+        if (well_formed == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || is_unseen(c)) {
+            if (c > 0xffff) append_unit(out, 0xd800u + ((c - 0x10000u) >> 10));
+            append_unit(out, c > 0xffff ? 0xdc00u + ((c - 0x10000u) & 0x3ffu) : c);
         } else {
             if (c == '"' || c == '\\') out += '\\';
             out += text.substr(0, n);
         }
-        text.remove_prefix(n == 0 ? 1 : n);
+        text.remove_prefix(n);
     }
 }
 

@@ -13,8 +13,9 @@ namespace callgate {
 
 /// Appends `text` as the inside of a JSON string (RFC 8259 section 7), without the quotes. Well-formed UTF-8 stands as
 /// it is, so that names can be searched for; `"` and `\` get a backslash. As \uXXXX: what could break a line or
-/// steer a terminal (U+0000 to U+001F, U+007F to U+009F, U+2028, U+2029), and each byte that is not part of
-/// well-formed UTF-8, by its value.
+/// steer a terminal (U+0000 to U+001F, U+007F to U+009F, U+2028, U+2029), what is not seen or turns the order of
+/// reading (bidi controls, zero width and other ignorable code points; above U+FFFF as two units), and each byte that
+/// is not part of well-formed UTF-8, by its value.
 void append_escaped(std::string& out, std::string_view text);
 
 }  // namespace callgate

@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <fmt/chrono.h>
@@ -45,6 +46,15 @@ void append_quoted(std::string& out, std::string_view s) {
     out.push_back('"');
     append_escaped(out, s);
     out.push_back('"');
+}
+
+// A message may be a plugin's. Quotes alone do no harm in one.
+void append_message(std::string& out, std::string_view s) {
+    std::string escaped;
+    append_escaped(escaped, s);
+    const auto marks = std::count_if(s.begin(), s.end(), [](char c) { return c == '"' || c == '\\'; });
+    if (escaped.size() == s.size() + static_cast<std::size_t>(marks)) out += s;
+    else out += '"' + escaped + '"';
 }
 
 bool plain(std::string_view s) {
@@ -88,8 +98,7 @@ void write(level l, std::string_view message, std::span<const field> fields) {
         line.push_back(' ');
         line += name(l);
         line.push_back(' ');
-        if (message.find_first_of("\r\n") == std::string_view::npos) line += message;
-        else append_quoted(line, message);
+        append_message(line, message);
         for (const auto& f : fields) {
             line.push_back(' ');
             line += f.key;
