@@ -11,7 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 hash_options read_hash(const sdk::config_view& c) {
-    c.only({"threads", "queue", "per_user", "per_host", "max_wait", "priority"});
+    c.only({"threads", "queue", "per_user", "per_host", "max_wait", "priority", "reserve_threads", "reserve_after"});
     hash_options h;
     h.threads = static_cast<std::size_t>(c.integer_or("threads", 1, 1, 16));
     h.queue = static_cast<std::size_t>(c.integer_or("queue", 256, 1, 65536));
@@ -25,6 +25,10 @@ hash_options read_hash(const sdk::config_view& c) {
         h.sched = priority::normal;
     else if (p != "idle")
         c.at("priority").fail("must be idle, low or normal");
+    h.reserve = static_cast<std::size_t>(c.integer_or("reserve_threads", h.sched == priority::normal ? 0 : 1, 0, max_reserve));
+    if (h.sched == priority::normal && h.reserve != 0) c.at("reserve_threads").fail("must be 0 with priority normal: the hashing threads have that priority already");
+    h.reserve_after = c.duration_or("reserve_after", h.max_wait > 200ms ? 200ms : h.max_wait / 2, 10ms, 1min);
+    if (c.has("reserve_after") && h.reserve_after >= h.max_wait) c.at("reserve_after").fail("must be shorter than max_wait: a login that has waited for that long is not hashed any more");
     return h;
 }
 

@@ -38,7 +38,9 @@ class backend final : public sdk::auth_backend {
         "per_user": {"type": "integer", "minimum": 1, "maximum": 65536, "description": "of these for one user name; default 4"},
         "per_host": {"type": "integer", "minimum": 1, "maximum": 65536, "description": "of these for one client address; default 64"},
         "max_wait": {"type": "string", "description": "longest wait for a turn, 10ms to 1m; default 1s"},
-        "priority": {"enum": ["idle", "low", "normal"], "description": "of the hashing threads; default idle"}
+        "priority": {"enum": ["idle", "low", "normal"], "description": "of the hashing threads; default idle"},
+        "reserve_threads": {"type": "integer", "minimum": 0, "maximum": 4, "description": "threads at normal priority for logins that the hashing threads leave waiting; default 1, and 0 with priority normal"},
+        "reserve_after": {"type": "string", "description": "the wait after which they take a login, 10ms to 1m, shorter than max_wait; default 200ms, or half of a max_wait up to 200ms"}
       }
     }
   }

@@ -64,7 +64,8 @@ struct auth_static_test : ::testing::Test {
                "  - user: robot\n    token_sha256: " + hex("robot-token") + "\n"
                "  - user: device\n    nkey: " + device.public_text() + "\n";
     }
-    void start(const std::string& extra = {}) {
+    /// Hashes at normal priority: at idle priority a busy machine may not run them, and the clock stands still.
+    void start(const std::string& extra = R"(, "hash": {"priority": "normal"})") {
         plugin = std::make_unique<driver>(host, sdk::factory_of<auth_static::backend>, R"({"file": "users.yaml")" + extra + "}", dir.string());
         const auto c = plugin->start();
         ASSERT_EQ(c.status, CG_OK) << c.error;
@@ -265,7 +266,7 @@ TEST_F(auth_static_test, disturbed_reading_is_tried_again_without_a_new_change) 
 
 TEST_F(auth_static_test, file_is_never_read_again_when_the_interval_is_zero) {
     write(everybody());
-    start(R"(, "reload_interval": "0s")");
+    start(R"(, "reload_interval": "0s", "hash": {"priority": "normal"})");
     write("users:\n  - user: carol\n    token_sha256: " + hex("new") + "\n");
     host.advance(2h);
     EXPECT_EQ(token("robot-token").subject, "robot");
@@ -295,6 +296,13 @@ TEST_F(auth_static_test, configuration_faults_name_the_key) {
     EXPECT_TRUE(fault(R"({"file": "x", "hash": {"threads": 0}})").starts_with("hash.threads: "));
     EXPECT_TRUE(fault(R"({"file": "x", "hash": {"priority": "high"}})").starts_with("hash.priority: "));
     EXPECT_TRUE(fault(R"({"file": "x", "hash": {"thread": 1}})").starts_with("hash.thread: "));
+    EXPECT_TRUE(fault(R"({"file": "x", "hash": {"reserve_threads": 5}})").starts_with("hash.reserve_threads: "));
+    EXPECT_TRUE(fault(R"({"file": "x", "hash": {"reserve_threads": 1, "priority": "normal"}})").starts_with("hash.reserve_threads: "));
+    EXPECT_TRUE(fault(R"({"file": "x", "hash": {"reserve_after": "9ms"}})").starts_with("hash.reserve_after: "));
+    EXPECT_TRUE(fault(R"({"file": "x", "hash": {"reserve_after": "1s"}})").starts_with("hash.reserve_after: must be shorter than max_wait"));
+    EXPECT_EQ(fault(R"({"file": "x", "hash": {"max_wait": "100ms"}})"), "accepted") << "the default follows";
+    EXPECT_EQ(fault(R"({"file": "x", "hash": {"priority": "normal"}})"), "accepted");
+    EXPECT_EQ(fault(R"({"file": "x", "hash": {"reserve_threads": 4, "reserve_after": "500ms"}})"), "accepted");
 }
 
 TEST_F(auth_static_test, secrets_reach_neither_log_nor_reply) {
