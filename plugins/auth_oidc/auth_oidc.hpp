@@ -86,7 +86,8 @@ class backend final : public sdk::auth_backend {
     void begin_fetch(issuer_state& s);                         // [control]
     void on_fetched(issuer_state& s, fetch_outcome outcome);   // [control]
     void record(issuer_state& s, const fetch_outcome& outcome);
-    void schedule(issuer_state& s, bool failed);
+    /// `fresh_for`: what the issuer said (RFC 9111).
+    void schedule(issuer_state& s, bool failed, std::optional<std::chrono::seconds> fresh_for);
     void finish_start();
     void finish_drain();
     void finish_stop();  // [control]

@@ -266,6 +266,12 @@ TEST_F(auth_oidc_test, configuration_faults_name_the_key) {
     EXPECT_TRUE(fault(ok + R"(, "require": {})").starts_with("issuers[0].require: "));
     EXPECT_TRUE(fault(ok + "}, {" + ok).starts_with("issuers[1].issuer: this issuer stands there twice"));
     EXPECT_TRUE(fault(ok, R"(, "max_stale": "30m")").starts_with("max_stale: "));
+    EXPECT_TRUE(fault(ok, R"(, "refresh_min": "100ms")").starts_with("refresh_min: "));
+    EXPECT_TRUE(fault(ok, R"(, "refresh_min": "2h")").starts_with("refresh_min: must not be longer than refresh"));
+    EXPECT_TRUE(fault(ok, R"(, "refresh_max": "30m")").starts_with("refresh_max: must not be shorter than refresh"));
+    EXPECT_TRUE(fault(ok, R"(, "refresh_max": "25h")").starts_with("refresh_max: must not be longer than max_stale"));
+    EXPECT_EQ(fault(ok, R"(, "refresh": "30s")"), "accepted") << "refresh_min follows";
+    EXPECT_EQ(fault(ok, R"(, "refresh_min": "10s", "refresh_max": "12h")"), "accepted");
     for (const char* url : {"http://i/keys", "http://127.0.0.1/keys", "ftp://i", "https://user:pw@i/keys", "https://", "https://i/a b", "i/keys"})
         EXPECT_TRUE(fault(R"("issuer": "i", "audiences": ["a"], "jwks_url": ")" + std::string(url) + "\"").starts_with("issuers[0].jwks_url: ")) << url;
     EXPECT_EQ(fault(R"("issuer": "i", "audiences": ["a"], "jwks_url": "http://127.0.0.1:8/keys", "allow_http_loopback": true)"), "accepted");

@@ -90,7 +90,7 @@ issuer_options read_issuer(const config_view& c, const sdk::create_args& args) {
 
 options read_options(const sdk::create_args& args) {
     const auto c = config_view::parse(args.config_json);
-    c.only({"issuers", "refresh", "min_refresh_interval", "max_stale", "fetch_timeout", "max_token"});
+    c.only({"issuers", "refresh", "refresh_min", "refresh_max", "min_refresh_interval", "max_stale", "fetch_timeout", "max_token"});
     options o;
     for (const auto& item : c.at("issuers").items()) {
         o.issuers.push_back(read_issuer(item, args));
@@ -103,7 +103,12 @@ options read_options(const sdk::create_args& args) {
     o.max_stale = c.duration_or("max_stale", 24h, 1s, 24h * 365);
     o.fetch_timeout = c.duration_or("fetch_timeout", 5s, 100ms, 60s);
     o.max_token = static_cast<std::size_t>(c.integer_or("max_token", 64 * 1024, 256, max_token_bytes));
+    o.refresh_min = c.duration_or("refresh_min", std::min<std::chrono::nanoseconds>(1min, o.refresh), 1s, 24h * 30);
+    o.refresh_max = c.duration_or("refresh_max", o.refresh, 1s, 24h * 30);
     if (o.max_stale < o.refresh) c.at(c.has("max_stale") ? "max_stale" : "refresh").fail("max_stale must not be shorter than refresh");
+    if (c.has("refresh_min") && o.refresh_min > o.refresh) c.at("refresh_min").fail("must not be longer than refresh");
+    if (c.has("refresh_max") && o.refresh_max < o.refresh) c.at("refresh_max").fail("must not be shorter than refresh");
+    if (c.has("refresh_max") && o.refresh_max > o.max_stale) c.at("refresh_max").fail("must not be longer than max_stale");
     return o;
 }
 

@@ -29,7 +29,9 @@ struct issuer_options {
 
 struct options {
     std::vector<issuer_options> issuers;
-    std::chrono::nanoseconds refresh = std::chrono::hours(1);
+    std::chrono::nanoseconds refresh = std::chrono::hours(1);          ///< when the issuer's Cache-Control says nothing
+    std::chrono::nanoseconds refresh_min = std::chrono::minutes(1);    ///< the least and the most that it can ask for
+    std::chrono::nanoseconds refresh_max = std::chrono::hours(1);
     std::chrono::nanoseconds min_refresh_interval = std::chrono::seconds(10);
     std::chrono::nanoseconds max_stale = std::chrono::hours(24);
     std::chrono::nanoseconds fetch_timeout = std::chrono::seconds(5);

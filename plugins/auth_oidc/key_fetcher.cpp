@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "plugins/auth_oidc/cache_control.hpp"
 #include "plugins/auth_oidc/strict_json.hpp"
 
 namespace callgate::auth_oidc {
@@ -63,7 +64,7 @@ void key_fetcher::fetch() {
     url_ = issuer_.jwks;
     std::string fault;
     auto text = read_key_file(issuer_.jwks, fault);
-    if (!fault.empty()) return finish({nullptr, std::move(fault), {}});
+    if (!fault.empty()) return finish({nullptr, std::move(fault), {}, {}});
     if (!last_text_.empty() && text == last_text_) return finish({});
     auto outcome = parse(text);
     if (outcome.fault.empty()) last_text_ = std::move(text);
@@ -111,7 +112,11 @@ void key_fetcher::on_discovery(const sdk::http_response_view& r) {
 }
 
 void key_fetcher::on_keys(const sdk::http_response_view& r) {
-    if (r.code() == 304 && !etag_.empty() && etag_url_ == url_) return finish({});
+    if (r.code() == 304 && !etag_.empty() && etag_url_ == url_) {
+        // What the 304 does not say stays as the 200 said it (RFC 9111, 3.2 and 4.3.4).
+        if (const auto said = fresh_for(r)) fresh_for_ = said;
+        return finish({nullptr, {}, {}, fresh_for_});
+    }
     if (r.code() != 200) return fail("HTTP status " + std::to_string(r.code()));
     auto outcome = parse(r.body());
     if (outcome.fault.empty()) {
@@ -120,6 +125,7 @@ void key_fetcher::on_keys(const sdk::http_response_view& r) {
         const bool printable = std::all_of(etag.begin(), etag.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
         etag_ = printable && etag.size() <= max_etag_bytes ? std::string(etag) : std::string();
         etag_url_ = url_;
+        outcome.fresh_for = fresh_for_ = fresh_for(r);
     }
     finish(std::move(outcome));
 }
@@ -135,7 +141,7 @@ fetch_outcome key_fetcher::parse(std::string_view text) const {
     return out;
 }
 
-void key_fetcher::fail(const std::string& why) { finish({nullptr, url_ + ": " + why, {}}); }
+void key_fetcher::fail(const std::string& why) { finish({nullptr, url_ + ": " + why, {}, {}}); }
 
 void key_fetcher::finish(fetch_outcome outcome) {
     busy_ = false;

@@ -3,6 +3,7 @@
 #include <callgate/sdk/extensions.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct fetch_outcome {
     std::unique_ptr<const key_set> keys;  ///< nullptr: unchanged, or failed
     std::string fault;                    ///< what failed, with URL or path; empty = the keys are fresh
     std::vector<std::string> skipped;
+    /// How long the issuer lets the keys be used before they are fetched again; nullopt = it does not say.
+    std::optional<std::chrono::seconds> fresh_for{};
 };
 
 /// Gets one issuer's keys: from a file, a URL, or a URL that discovery names (OpenID Connect Discovery 1.0,
@@ -50,6 +53,7 @@ class key_fetcher {
     std::uint64_t exchange_ = 0;
     std::string url_;                  // of the exchange in flight
     std::string etag_, etag_url_;      // of the keys taken last
+    std::optional<std::chrono::seconds> fresh_for_;  // the same
     std::string last_text_;            // of a file, taken last
 };
 

@@ -69,8 +69,9 @@ void backend::record(issuer_state& s, const fetch_outcome& outcome) {
     s.fault = outcome.fault;
 }
 
-void backend::schedule(issuer_state& s, bool failed) {
+void backend::schedule(issuer_state& s, bool failed, std::optional<std::chrono::seconds> fresh_for) {
     auto next = options_.refresh;
+    if (fresh_for) next = std::clamp<std::chrono::nanoseconds>(*fresh_for, options_.refresh_min, options_.refresh_max);
     if (failed) {
         s.backoff = s.backoff.count() == 0 ? options_.min_refresh_interval : std::min(2 * s.backoff, options_.refresh);
         next = std::min(s.backoff, options_.refresh);
@@ -112,7 +113,7 @@ void backend::on_fetched(issuer_state& s, fetch_outcome outcome) {
         const std::lock_guard lock(mutex_);
         waiting_ -= waiters.size();
     }
-    if (!stopping) schedule(s, failed);
+    if (!stopping) schedule(s, failed, outcome.fresh_for);
     finish_start();
     finish_drain();
     finish_stop();

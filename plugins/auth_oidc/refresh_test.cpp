@@ -25,6 +25,7 @@ const std::string keys_url = "https://idp/keys";
 struct refresh_test : ::testing::Test {
     fake_host host{"idp"};
     std::unique_ptr<driver> plugin;
+    std::string top;  // configuration beside the issuers
     signer one = signer::ed25519(), two = signer::ed25519();
     test_request request;
 
@@ -37,7 +38,7 @@ struct refresh_test : ::testing::Test {
     }
     void make(const std::string& origin = R"("jwks_url": "https://idp/keys")") {
         plugin = std::make_unique<driver>(host, sdk::factory_of<auth_oidc::backend>,
-                                          R"({"issuers": [{"issuer": "https://idp", "audiences": ["nats"], )" + origin + "}]}");
+                                          R"({"issuers": [{"issuer": "https://idp", "audiences": ["nats"], )" + origin + "}]" + top + "}");
     }
     void start(const std::string& origin = R"("jwks_url": "https://idp/keys")") {
         make(origin);
@@ -124,6 +125,73 @@ TEST_F(refresh_test, keys_are_refreshed_on_time_with_the_etag) {
     EXPECT_EQ(tags[1], "\"v1\"");
     host.advance(48h);
     EXPECT_EQ(ask(token(one, "a")), "allow") << "304 keeps keys fresh";
+}
+
+struct cache_control_refresh_test : refresh_test {
+    /// So many after the first one, from an issuer that answers with these fields.
+    std::size_t fetches(const std::vector<std::pair<std::string, std::string>>& fields, std::chrono::nanoseconds during) {
+        host.on_http(keys_url, [this, fields](const fake_request&) { return fake_response{.body = jwks(one.jwk("a")), .headers = fields}; });
+        start();
+        const auto before = host.http_count();
+        host.advance(during);
+        const auto n = host.http_count() - before;
+        plugin.reset();
+        return n;
+    }
+    static void expect_near(std::size_t n, std::size_t least, std::size_t most, const char* what) {
+        EXPECT_GE(n, least) << what;
+        EXPECT_LE(n, most) << what;
+    }
+};
+
+TEST_F(cache_control_refresh_test, max_age_sets_the_interval_within_its_bounds) {
+    // A tenth up or down each time.
+    expect_near(fetches({}, 10h), 9, 11, "silence: refresh");
+    expect_near(fetches({{"Cache-Control", "public"}}, 10h), 9, 11, "nothing said of time: refresh");
+    expect_near(fetches({{"Cache-Control", "max-age=600"}}, 10h), 54, 67, "10 minutes");
+    expect_near(fetches({{"Cache-Control", "max-age=1200"}, {"Age", "600"}}, 10h), 54, 67, "20 minutes, half of them over");
+    expect_near(fetches({{"Cache-Control", "max-age=1"}}, 1h), 54, 67, "not below refresh_min, by default a minute");
+    expect_near(fetches({{"Cache-Control", "no-store"}}, 1h), 54, 67, "no-store");
+    expect_near(fetches({{"Cache-Control", "no-cache, max-age=600"}}, 1h), 54, 67, "no-cache");
+    expect_near(fetches({{"Cache-Control", "max-age=99999999999999999999"}}, 10h), 9, 11, "not above refresh_max, by default refresh");
+    expect_near(fetches({{"Cache-Control", "max-age=\"600"}}, 1h), 54, 67, "out of form: stale");
+}
+
+TEST_F(cache_control_refresh_test, bounds_can_be_set) {
+    top = R"(, "refresh_min": "5m", "refresh_max": "6h")";
+    expect_near(fetches({{"Cache-Control", "no-store"}}, 10h), 108, 134, "refresh_min");
+    expect_near(fetches({{"Cache-Control", "max-age=86400"}}, 60h), 9, 12, "refresh_max");
+    expect_near(fetches({{"Cache-Control", "max-age=10800"}}, 60h), 18, 23, "three hours, between them");
+    expect_near(fetches({}, 10h), 9, 11, "silence: refresh");
+}
+
+TEST_F(cache_control_refresh_test, unchanged_set_keeps_or_renews_what_was_said) {
+    std::vector<std::pair<std::string, std::string>> later;
+    host.on_http(keys_url, [&](const fake_request& r) {
+        if (!r.header("If-None-Match").empty()) return fake_response{.code = 304, .headers = later};
+        return fake_response{.body = jwks(one.jwk("a")), .headers = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=600"}}};
+    });
+    start();
+    auto before = host.http_count();
+    host.advance(10h);
+    expect_near(host.http_count() - before, 54, 67, "a 304 without Cache-Control");
+    later = {{"Cache-Control", "max-age=1800"}};
+    host.advance(15min);
+    before = host.http_count();
+    host.advance(10h);
+    expect_near(host.http_count() - before, 18, 23, "a 304 with another");
+}
+
+TEST_F(cache_control_refresh_test, failure_is_retried_as_ever_and_keys_stay_until_max_stale) {
+    host.on_http(keys_url, [this](const fake_request&) { return fake_response{.body = jwks(one.jwk("a")), .headers = {{"Cache-Control", "no-store, must-revalidate"}}}; });
+    start();
+    host.on_http(keys_url, [](const fake_request&) { return fake_response{.code = 500, .headers = {{"Cache-Control", "max-age=3600"}}}; });
+    host.advance(70s);
+    const auto before = host.http_count();
+    host.advance(22s);
+    EXPECT_GE(host.http_count() - before, 1u) << "the lifetime of an error is not the keys'";
+    host.advance(20h);
+    EXPECT_EQ(ask(token(one, "a")), "allow");
 }
 
 TEST_F(refresh_test, removed_key_stops_opening_after_a_refresh) {

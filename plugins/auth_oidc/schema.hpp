@@ -11,7 +11,9 @@ inline constexpr std::string_view schema = R"({
   "additionalProperties": false,
   "required": ["issuers"],
   "properties": {
-    "refresh": {"type": "string", "description": "how often keys are fetched, give or take a tenth; default 1h"},
+    "refresh": {"type": "string", "description": "how often keys are fetched, give or take a tenth, when the issuer's Cache-Control says nothing; default 1h"},
+    "refresh_min": {"type": "string", "description": "shortest interval that an issuer's max-age, no-store or no-cache leads to, 1s to 720h, at most refresh; default 1m, or refresh if shorter"},
+    "refresh_max": {"type": "string", "description": "longest interval that an issuer's max-age leads to, from refresh to max_stale, at most 720h; a key the issuer has withdrawn may be accepted for so long; default refresh"},
     "min_refresh_interval": {"type": "string", "description": "shortest time between two fetches for one issuer, whatever kids arrive; default 10s"},
     "max_stale": {"type": "string", "description": "keys that could not be refreshed for so long are not used any more; default 24h"},
     "fetch_timeout": {"type": "string", "description": "for one HTTP exchange, 100ms to 60s; default 5s"},

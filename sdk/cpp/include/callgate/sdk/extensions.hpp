@@ -148,7 +148,18 @@ class http_response_view {
     }
     /// First header of that name, ASCII case ignored; empty when absent.
     [[nodiscard]] std::string_view header(std::string_view name) const noexcept {
-        if (r_.headers == nullptr || r_.headers_stride < sizeof(cg_http_header)) return {};
+        std::string_view first;
+        bool found = false;
+        each_header(name, [&](std::string_view value) {
+            if (!found) first = value;
+            found = true;
+        });
+        return first;
+    }
+    /// Calls `f` with the value of every header of that name, in order, ASCII case ignored.
+    template <class F>
+    void each_header(std::string_view name, F&& f) const {
+        if (r_.headers == nullptr || r_.headers_stride < sizeof(cg_http_header)) return;
         for (std::size_t i = 0; i < r_.header_count; ++i) {
             const auto& h = *reinterpret_cast<const cg_http_header*>(reinterpret_cast<const unsigned char*>(r_.headers) +
                                                                      i * r_.headers_stride);
@@ -156,9 +167,8 @@ class http_response_view {
             const auto n = view(h.name);
             if (std::equal(n.begin(), n.end(), name.begin(), name.end(),
                            [&](char a, char b) { return lower(a) == lower(b); }))
-                return view(h.value);
+                f(view(h.value));
         }
-        return {};
     }
 
   private:
