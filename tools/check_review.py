@@ -3,13 +3,11 @@
 """Joins tests/review4.tsv to the JUnit files of a run: each listed point of the security review must have rows, and
 every test that a row names must have passed. Fails on a missing, failed or skipped test, on a point without a row, and
 on a test that carries a point in its name ("review 4.N", "review_4_N_") but stands in no row. Tests itself first."""
-import glob
-import os
 import re
 import sys
-import xml.etree.ElementTree as xml_tree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import junit_join
+
 POINTS = ["1", "2", "3", "4", "5", "8", "11", "12", "17", "21"]
 
 
@@ -17,10 +15,7 @@ def read_table(lines):
     """[(point, [(kind, name)])], problems"""
     rows = []
     problems = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        cells = line.rstrip("\n").split("\t")
+    for number, cells in junit_join.table_rows(lines):
         if len(cells) != 3 or not cells[1].strip():
             problems.append(f"review4.tsv:{number}: not point, text and tests, separated by tabs")
             continue
@@ -33,29 +28,6 @@ def read_table(lines):
                 tests.append((kind, name))
         rows.append((cells[0], tests))
     return rows, problems
-
-
-def gtest_name(suite, name):
-    """SUITE.NAME without what an instantiation puts around it."""
-    return suite.split("/")[-1] + "." + name.split("/")[0]
-
-
-def read_results(paths):
-    """[(kind, name, state)]: state is passed, failed or skipped."""
-    results = []
-    for path in paths:
-        for case in xml_tree.parse(path).iter("testcase"):
-            state = "passed"
-            if case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
-                state = "skipped"
-            if case.find("failure") is not None or case.find("error") is not None:
-                state = "failed"
-            # node writes "test" as the class of every case; gtest writes the suite, and whether the case was run.
-            if case.get("status") is not None:
-                results.append(("gtest", gtest_name(case.get("classname", ""), case.get("name", "")), state))
-            else:
-                results.append(("node", case.get("name", ""), state))
-    return results
 
 
 def fits(wanted, result):
@@ -85,7 +57,7 @@ def self_test():
     rows = [(point, [("node", f"review 4.{point}: x")]) for point in POINTS]
     passed = [("node", f"review 4.{point}: x and more", "passed") for point in POINTS]
     with_gtest = [("1", [("gtest", "a.b")]), *rows]
-    cases = [
+    return junit_join.self_test("check_review.py", check, [
         (rows, passed, None),
         (with_gtest, [*passed, ("gtest", "a.b", "passed")], None),
         (with_gtest, passed, "4.1: did not run: gtest a.b"),
@@ -99,29 +71,13 @@ def self_test():
         (rows, [*passed, ("node", "review 4.1: other", "passed")], "4.1: in no row"),
         (rows, [*passed, ("node", "review 4.2: y", "passed")], "4.2: in no row"),
         (rows, [*passed, ("gtest", "suite.review_4_5_x", "passed")], "4.5: in no row"),
-    ]
-    for table, results, expected in cases:
-        found = check(table, results)
-        if (expected is None) != (not found) or (expected and not any(expected in problem for problem in found)):
-            sys.exit(f"check_review.py: self-test failed: expected {expected}, got {found}")
-    for suite, name, expected in (("s", "n", "s.n"), ("all/s", "n/2_10", "s.n")):
-        if gtest_name(suite, name) != expected:
-            sys.exit(f"check_review.py: self-test failed: {suite} {name} is not {expected}")
-    return len(cases) + 2
+        (rows, [*passed[1:], ("node", "review 4.1: x", "failed")], "4.1: failed"),
+    ])
 
 
 def main():
-    if len(sys.argv) < 2:
-        sys.exit("usage: check_review.py JUNIT-DIRECTORY...")
     cases = self_test()
-    paths = [path for directory in sys.argv[1:] for path in glob.glob(os.path.join(directory, "*.xml"))]
-    if not paths:
-        sys.exit(f"no JUnit file in {' '.join(sys.argv[1:])}: run the unit and node stages first")
-    with open(os.path.join(ROOT, "tests/review4.tsv"), encoding="utf-8") as file:
-        rows, problems = read_table(file)
-    problems += check(rows, read_results(paths))
-    for problem in problems:
-        print(problem)
+    rows, problems = junit_join.check_directories("check_review.py", "tests/review4.tsv", read_table, check, sys.argv[1:], "the unit and node stages")
     named = sum(len(tests) for _, tests in rows)
     print(f"check_review: {cases} self-test cases, {len(POINTS)} points, {len(rows)} rows, {named} named tests, {len(problems)} problems")
     return 1 if problems else 0

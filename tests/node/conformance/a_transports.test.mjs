@@ -9,7 +9,7 @@ import mqtt from "mqtt";
 import { certificate_authority } from "../lib/certificates.mjs";
 import { config_mode, operator_mode } from "../lib/deployment.mjs";
 import { creds_file, new_account, new_user, user_jwt } from "../lib/identity.mjs";
-import { row, run_rows, new_only } from "../lib/row.mjs";
+import { row, run_rows, new_only, by_both, by_daemon } from "../lib/row.mjs";
 
 const authority = new certificate_authority();
 after(() => authority.remove());
@@ -46,6 +46,24 @@ row("A29", "client certificates of a secure WebSocket travel in the request", as
   check_chain(service.last.claims.nats);
   assert.equal(service.last.claims.nats.client_info.type, "websocket");
 });
+
+for (const [id, text, extra, listens] of [
+  ["A10", "client certificates of a TLS connection reach the daemon's policy", tls_block, []],
+  ["A29", "client certificates of a secure WebSocket reach the daemon's policy", `websocket { host: 127.0.0.1, port: -1, ${tls_block} }`, ["websocket"]],
+]) {
+  row(id, text, async (c) => {
+    const deployment = config_mode({ extra });
+    const server = await c.server(deployment, { listens });
+    const tls = { ca_file: authority.ca, cert_file: client_files.cert, key_file: client_files.key, server_name: "localhost" };
+    await c.service(server, deployment, [{ when: { auth_token: "certified" }, account: "FOO", name: "dlc", condition: { "connection.tls": "verified" } },
+      { when: { auth_token: "bare" }, account: "FOO", name: "bare", condition: { "connection.tls": "none" } }],
+    { folder: listens.length ? {} : { urls: [`tls://127.0.0.1:${server.port}`], nats: { tls } } });
+    const options = listens.length ? { port: server.ports.websocket, ws: true, tls: client_tls } : { tls: client_tls };
+    const info = await (await c.login(server, { auth_token: "certified" }, options)).user_info();
+    assert.deepEqual([info.user, info.account], ["dlc", "FOO"]);
+    assert.equal((await c.refused(server, { auth_token: "bare" }, options)).error, "Authorization Violation");
+  }, { by: by_daemon });
+}
 
 const mqtt_block = 'jetstream { store_dir: "./js", max_mem: 32MB, max_file: 64MB }\nmqtt { host: 127.0.0.1, port: -1 }';
 
@@ -85,15 +103,32 @@ row("A05", "an MQTT password that is opaque", async (c) => {
   assert.deepEqual([connect_opts.jwt, connect_opts.pass, connect_opts.auth_token], [c.recent ? undefined : "opaque", "opaque", "opaque"]);
 });
 
+const by_user_name = { folder: { routes: [{ name: "all", credential: ["user"], chain: ["users"] }] } };
+
+for (const [id, text, password, options] of [
+  ["A04", "an MQTT password that is a NATS user JWT", () => user_jwt(new_user(), new_account(), { name: "mqtt" }), by_user_name],
+  ["A05", "an MQTT password that is opaque", () => "opaque", {}],
+]) {
+  row(id, text, async (c) => {
+    const deployment = config_mode({ accounts: jetstream_accounts, extra: mqtt_block });
+    const server = await c.server(deployment, { listens: ["mqtt"] });
+    const service = await c.service(server, deployment, [{ when: id === "A04" ? { user: "u" } : { auth_token: "opaque" }, account: "FOO", name: "device" }], options);
+    assert.equal((await mqtt_round_trip(c, server, { username: "u", password: password() })).returnCode, 0);
+    assert.equal(service.login_of("device").client_kind, "mqtt");
+    await assert.rejects(mqtt_round_trip(c, server, { username: "stranger", password: "other" }));
+  }, { by: by_daemon });
+}
+
 row("A40", "an opaque MQTT password goes with the default sentinel", async (c) => {
   const storage = { limits: { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 } };
   const deployment = operator_mode({ accounts: { TEST: storage }, allowed_accounts: ["TEST"], default_sentinel: true, extra: mqtt_block });
   const server = await c.server(deployment, { listens: ["mqtt"] });
-  const service = await c.scripted(server, deployment, () => ({ account: "TEST" }));
+  const service = await c.service(server, deployment, [{ when: { pass: "opaque" }, account: "TEST", name: "device" }]);
   assert.equal((await mqtt_round_trip(c, server, { username: "u", password: "opaque" })).returnCode, 0);
+  if (c.kind === "daemon") return assert.equal(service.login_of("device").client_kind, "mqtt");
   const { connect_opts } = service.last.claims.nats;
   assert.deepEqual([connect_opts.jwt, connect_opts.pass], [deployment.default_jwt, "opaque"]);
-}, { on: new_only });
+}, { on: new_only, by: by_both });
 
 const hub_block = "leafnodes { host: 127.0.0.1, port: -1 }";
 
@@ -124,9 +159,9 @@ async function ask_through(c, leaf_server) {
 
 async function leaf_rows(c, deployment, target, subscriber, creds) {
   const hub = await c.server(deployment, { listens: ["leaf"], name: "hub" });
-  const service = await c.scripted(hub, deployment, ({ connect_opts: { user, pass, auth_token } }) =>
-    auth_token === "token" || (user === "leaf" && pass === "pwd") || user === "subscriber" ? { account: target } : { error: "no such leaf" });
-  const responder = await c.login(hub, { ...subscriber, user: "subscriber" });
+  const service = await c.service(hub, deployment, [{ when: { auth_token: "token" }, account: target }, { when: { user: "leaf", pass: "pwd" }, account: target },
+    { when: { user: "subscriber", pass: "sub" }, account: target }]);
+  const responder = await c.login(hub, { ...subscriber, user: "subscriber", pass: "sub" });
   responder.subscribe("ask", { callback: (message) => responder.publish(message.reply, "from the hub") });
   await responder.flush();
   for (const userinfo of ["tokenx@", "leaf:pwdx@"]) {
@@ -139,6 +174,11 @@ async function leaf_rows(c, deployment, target, subscriber, creds) {
     assert.equal(await ask_through(c, accepted), "from the hub");
     await accepted.stop();
   }
+  if (c.kind === "daemon") {
+    const kinds = service.gate.audit().filter((line) => line.client_kind === "leafnode");
+    assert.deepEqual([...new Set(kinds.map((line) => line.verdict))].sort(), ["allow", "deny"]);
+    return;
+  }
   const kinds = service.requests.map((request) => request.claims.nats.client_info.kind);
   assert.ok(kinds.includes("Leafnode"));
   const token = service.requests.find((request) => request.claims.nats.connect_opts.auth_token === "token").claims.nats.connect_opts;
@@ -148,11 +188,11 @@ async function leaf_rows(c, deployment, target, subscriber, creds) {
 row("A33", "leaf nodes in operator mode: creds and userinfo", async (c) => {
   const deployment = operator_mode({ accounts: { A: {} }, allowed_accounts: ["A"], extra: hub_block });
   await leaf_rows(c, deployment, "A", deployment.sentinel, leaf_creds(deployment));
-}, { timeout: 30_000 });
+}, { timeout: 30_000, by: by_both });
 
 row("A34", "leaf nodes in config mode: userinfo", async (c) => {
   await leaf_rows(c, config_mode({ accounts: "A {}", extra: hub_block }), "A", {});
-}, { timeout: 30_000 });
+}, { timeout: 30_000, by: by_both });
 
 row("A37", "a leaf whose JWT and seed do not match", async (c) => {
   const deployment = operator_mode({ accounts: { A: {} }, allowed_accounts: ["A"], extra: hub_block });

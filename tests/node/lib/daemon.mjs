@@ -52,6 +52,14 @@ export function write_folder(deployment, { server, urls, users = [], policy = ev
       files[label] = `${label}.nk`;
       secret_file(path.join(dir, files[label]), account.key.seed + "\n");
       accounts[name] = { key: account.public, signer: `local/${label}` };
+      // Signing keys of deployment.mjs: {role, template} for a role, {signs: true} to sign in place of the account's key.
+      for (const [index, { scope, seed }] of account.signers.entries()) {
+        if (!scope.role && !scope.signs) continue;
+        files[`${label}_${index}`] = `${label}_${index}.nk`;
+        secret_file(path.join(dir, `${label}_${index}.nk`), seed + "\n");
+        if (scope.signs) accounts[name].signer = `local/${label}_${index}`;
+        else (accounts[name].roles ??= {})[scope.role] = `local/${label}_${index}`;
+      }
     }
   }
   secret_file(path.join(dir, "users.yaml"), yaml({ users }));

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// A row of protocol.md section 5 as one named test per server version: "A07 [2.15.1] text".
+// A row of protocol.md section 5 as one named test per server version: "A07 [2.15.1] text", or "A07 daemon [2.15.1] text"
+// where the daemon and not the scripted service is behind the server.
 import { describe, test } from "node:test";
 import { nats_server, versions } from "./nats_server.mjs";
-import { scripted_service, start_service } from "./service.mjs";
+import { auth_error_subject, scripted_service, start_service } from "./service.mjs";
 import { wire_client } from "./wire.mjs";
 
 export const both = ["2.10.27", "2.15.1"];
 export const new_only = ["2.15.1"];
+// Who answers: rows in which the service must misbehave are scripted.
+export const by_daemon = ["daemon"];
+export const by_both = ["scripted", "daemon"];
+const services_run = (process.env.CALLGATE_SERVICE ?? "scripted daemon").split(" ");
 
 class row_context {
-  constructor(version) {
+  constructor(version, kind) {
     this.version = version;
+    this.kind = kind;
     this.recent = version !== "2.10.27";
     this.closers = [];
   }
@@ -25,9 +31,16 @@ class row_context {
     return service;
   }
   async service(server, deployment, table, options = {}) {
-    const service = await start_service({ server, deployment, table, ...options });
+    const service = await start_service(this.kind, { server, deployment, table, ...options });
     this.closers.push(() => service.close());
     return service;
+  }
+  // A member of the callout account that hears one subject there (default: of failed logins) beside the service.
+  async overhear(server, deployment, subject = auth_error_subject) {
+    const client = await this.login(server, deployment.service_login);
+    const heard = client.subscribe(subject);
+    await client.flush();
+    return heard;
   }
   async connect(server, options = {}) {
     const client = await wire_client.connect({ port: server.port, ...options });
@@ -66,17 +79,17 @@ class row_context {
 
 const rows = [];
 
-export function row(id, text, body, { on = both, timeout = 15_000 } = {}) {
-  rows.push({ id, text, body, on, timeout });
+export function row(id, text, body, { on = both, by = ["scripted"], timeout = 15_000 } = {}) {
+  for (const kind of by) rows.push({ id, text, body, on, kind, timeout });
 }
 
 // Registers the rows of a file; they run side by side, each on servers of its own.
 export function run_rows(suite, concurrency = 4) {
   describe(suite, { concurrency }, () => {
-    for (const { id, text, body, on, timeout } of rows) {
+    for (const { id, text, body, on, kind, timeout } of rows.filter((one) => services_run.includes(one.kind))) {
       for (const version of on.filter((one) => versions.includes(one))) {
-        test(`${id} [${version}] ${text}`, async (t) => {
-          const context = new row_context(version);
+        test(`${id}${kind === "scripted" ? "" : " " + kind} [${version}] ${text}`, async (t) => {
+          const context = new row_context(version, kind);
           let failure;
           let timer;
           // Not the runner's timeout: that one would leave servers and connections behind.

@@ -63,6 +63,10 @@ export class scripted_service {
   get count() {
     return this.requests.length;
   }
+  // As daemon_service has it.
+  async asked() {
+    return this.count;
+  }
   get last() {
     return this.requests.at(-1);
   }
@@ -124,24 +128,43 @@ export function table_verdict(table, nats) {
   return entry.deny ? { error: entry.deny } : entry;
 }
 
-// The daemon behind the same table: a user with a token for each login, a rule with a grant for each user.
-async function daemon_service({ server, deployment, table }) {
-  const { daemon, sha256, write_folder } = await import("./daemon.mjs");
-  const allowed = table.filter((entry) => !entry.deny);
-  const subject = ({ name, when }) => name ?? when.user ?? when.auth_token;
-  const users = allowed.map((entry) => ({ user: subject(entry), token_sha256: sha256(entry.when.auth_token ?? entry.when.pass) }));
-  const rules = allowed.map((entry, index) => ({ name: `row ${index}`, when: { subject: subject(entry) },
-    grant: { account: entry.account, pub: { allow: [">"] }, sub: { allow: [">"] }, ...entry.user, ttl: `${entry.ttl ?? 600}s` } }));
-  const grantable = [...new Set(allowed.map((entry) => entry.account))];
-  const never = { rules: [{ name: "nobody", when: "always", deny: true }] };
-  const gate = await daemon.start(write_folder({ ...deployment, grantable: grantable.length ? grantable : ["FOO"] },
-    { server, users: users.length ? users : [{ user: "nobody", token_sha256: sha256(crypto.randomUUID()) }], policy: rules.length ? { rules } : never }));
-  return { gate, close: () => gate.stop() };
+// The daemon behind the same table: a user with a token (or an nkey) for each login, a rule with a grant for each user. More
+// members of an entry: condition (of the rule, beside the subject), role (instead of user), nkey. folder: more options of
+// daemon.mjs's write_folder.
+class daemon_service {
+  static async start({ server, deployment, table, folder = {} }) {
+    const { daemon, sha256, write_folder } = await import("./daemon.mjs");
+    const allowed = table.filter((entry) => !entry.deny);
+    const subject = ({ name, when }) => name ?? when.user ?? when.auth_token;
+    const users = allowed.map((entry) => ({ user: subject(entry),
+      ...(entry.nkey ? { nkey: entry.nkey } : { token_sha256: sha256(entry.when.auth_token ?? entry.when.pass ?? entry.when.user) }) }));
+    const rules = allowed.map((entry, index) => ({ name: `row ${index}`, when: { subject: subject(entry), ...entry.condition },
+      grant: { account: entry.account, ...(entry.role ? { role: entry.role } : { pub: { allow: [">"] }, sub: { allow: [">"] }, ...entry.user }), ttl: `${entry.ttl ?? 600}s` } }));
+    const grantable = [...new Set(allowed.map((entry) => entry.account))];
+    const never = [{ name: "nobody", when: "always", deny: true }];
+    const service = new daemon_service();
+    service.gate = await daemon.start(write_folder({ ...deployment, grantable: grantable.length ? grantable : ["FOO"] },
+      { server, users: users.length ? users : [{ user: "nobody", token_sha256: sha256(crypto.randomUUID()) }],
+        policy: { jitter: 0, rules: rules.length ? rules : never }, ...folder }));
+    return service;
+  }
+
+  // How many requests it answered.
+  asked() {
+    return this.gate.metric("callgate_replies_total");
+  }
+  // What the audit says about the allowed login of a user.
+  login_of(user) {
+    return this.gate.audit().find((line) => line.verdict === "allow" && line.identity === user);
+  }
+  close() {
+    return this.gate.stop();
+  }
 }
 
-// A service that behaves: the scripted one, or with CALLGATE_SERVICE=daemon the real one. Only the scripted one has
-// `reason`: the daemon tells nobody on the wire why it denied.
-export async function start_service({ table, ...options }) {
-  if (process.env.CALLGATE_SERVICE === "daemon") return daemon_service({ table, ...options });
+// A service that behaves: kind is scripted or daemon. Only the scripted one has `reason`: the daemon tells nobody on the
+// wire why it denied.
+export function start_service(kind, { table, ...options }) {
+  if (kind === "daemon") return daemon_service.start({ table, ...options });
   return scripted_service.start({ ...options, decide: (nats) => table_verdict(table, nats) });
 }
