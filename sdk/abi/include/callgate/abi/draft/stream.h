@@ -20,7 +20,7 @@ extern "C" {
  * for ever: request and cancel of an ended or unknown stream do nothing. */
 typedef uint64_t cg_stream;
 
-#define CG_STREAM_TOKEN_MAX 256u /* bytes of a resume token */
+#define CG_STREAM_TOKEN_MAX 1024u /* bytes of a resume token */
 
 /* One event. Lifetime of everything in it: call. */
 typedef struct cg_stream_event {
