@@ -25,12 +25,15 @@ install(TARGETS callgate_abi callgate_sdk_cpp EXPORT callgate-sdk-targets COMPON
 install(EXPORT callgate-sdk-targets NAMESPACE callgate:: DESTINATION ${package_dir} COMPONENT sdk)
 install(FILES ${CMAKE_BINARY_DIR}/callgate-sdk-config.cmake ${CMAKE_BINARY_DIR}/callgate-sdk-config-version.cmake
   ${CMAKE_CURRENT_LIST_DIR}/CallgatePlugin.cmake ${CMAKE_CURRENT_LIST_DIR}/plugin.map
+  ${CMAKE_SOURCE_DIR}/sdk/check/cmake/CallgateConformance.cmake
   DESTINATION ${package_dir} COMPONENT sdk)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/sdk/abi/include/ ${CMAKE_SOURCE_DIR}/sdk/cpp/include/
   DESTINATION include COMPONENT sdk)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/sdk/docs/ DESTINATION share/callgate/docs COMPONENT sdk)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/sdk/template ${CMAKE_SOURCE_DIR}/sdk/examples
   DESTINATION share/callgate COMPONENT sdk USE_SOURCE_PERMISSIONS PATTERN target EXCLUDE)
+# For bindings to other languages: they test their layout against this.
+install(FILES ${CMAKE_SOURCE_DIR}/tests/abi/layout.golden DESTINATION share/callgate/abi COMPONENT sdk)
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION share/callgate COMPONENT sdk)
 foreach(tool callgate callgate-plugin-check)
   if(TARGET ${tool})

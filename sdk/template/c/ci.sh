@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# What a CI job runs. Needs gcc, cmake, make and callgate's SDK: its bin folder in PATH, its prefix in CMAKE_PREFIX_PATH.
+# What a CI job runs. Needs gcc, cmake, make and callgate's SDK: its bin folder in PATH or its prefix in CMAKE_PREFIX_PATH.
 set -eu
 cd "$(dirname "$0")"
-cmake -B build
-cmake --build build
-callgate-plugin-check build/*.so
+build=${1:-build}
+cmake -B "$build"
+cmake --build "$build"
+ctest --test-dir "$build" --output-on-failure
