@@ -76,6 +76,8 @@ TEST_F(hash_pool_test, runs_below_everything_else) {
     start();
     const auto op = occupy();
     release();
+    // On a busy machine it takes what it takes.
+    while (!host.wait(op)) {}
     EXPECT_EQ(outcome(op), "allow");
     EXPECT_EQ(policy, SCHED_IDLE);
 }

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <set>
+#include <sstream>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "plugins/auth_static/users_file.hpp"
@@ -184,14 +186,34 @@ class reader {
     std::size_t nodes_ = 0;
 };
 
+class no_events final : public YAML::EventHandler {
+  public:
+    void OnDocumentStart(const YAML::Mark&) override {}
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+// Not by LoadAll: in some malformed files yaml-cpp 0.7 finds documents without end, and LoadAll keeps them all.
+bool is_one_document(const std::string& text) {
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    no_events ignore;
+    return parser.HandleNextDocument(ignore) && !parser.HandleNextDocument(ignore);
+}
+
 }  // namespace
 
 std::vector<user_entry> parse_users(const std::string& text, const std::string& name) {
     reader r(name);
     try {
-        const auto documents = YAML::LoadAll(text);
-        if (documents.size() != 1) throw sdk::status_error(CG_E_INVALID, "the users file must hold exactly one YAML document", name);
-        return r.document(documents.front());
+        if (!is_one_document(text)) throw sdk::status_error(CG_E_INVALID, "the users file must hold exactly one YAML document", name);
+        return r.document(YAML::Load(text));
     } catch (const YAML::Exception& e) {
         // e.msg never quotes the file beyond a single key or tag.
         r.fail(e.mark, "not valid YAML: " + e.msg);
