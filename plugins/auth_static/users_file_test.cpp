@@ -94,6 +94,12 @@ TEST(users_file, faults_name_the_line) {
     EXPECT_TRUE(fault(head + "users: []\n").starts_with("users.yaml:4: key \"users\" stands there twice"));
     EXPECT_TRUE(fault(head + "    broken: [\n").starts_with("users.yaml:5: not valid YAML")) << fault(head + "    broken: [\n");
     EXPECT_TRUE(fault(head + "---\nusers: []\n").starts_with("users.yaml: the users file must hold exactly one"));
+    // A forgotten quote makes the hash a part of the key.
+    for (const std::string before : {"users:\n  - user: a\n    'password: ", "'users: "}) {
+        const auto text = fault(before + password + "':\n");
+        EXPECT_NE(text.find("unknown key"), std::string::npos) << text;
+        EXPECT_EQ(text.find("argon2id"), std::string::npos) << text;
+    }
     // yaml-cpp finds documents in it for ever.
     EXPECT_TRUE(fault(",a:\n  ").starts_with("users.yaml: the users file must hold exactly one"));
 }

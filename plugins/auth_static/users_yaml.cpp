@@ -29,7 +29,7 @@ class reader {
         std::set<std::string> keys;
         for (const auto& m : root) {
             const auto key = key_of(m.first, keys);
-            if (key != "users") fail(m.first, "unknown key \"" + key + "\"; the file has one key, users");
+            if (key != "users") fail(m.first, "unknown key \"" + printable(key) + "\"; the file has one key, users");
             expect(m.second, YAML::NodeType::Sequence, "users", "a list");
             if (m.second.size() > max_users) fail(m.second, "more than 100000 users");
             for (const auto& u : m.second) {
@@ -63,10 +63,15 @@ class reader {
         if (!seen.insert(key.Scalar()).second) fail(key, "key \"" + printable(key.Scalar()) + "\" stands there twice");
         return key.Scalar();
     }
+    /// How a key is named in a message. Where a quote is forgotten the key reaches into the values: no more than a word is shown.
     static std::string printable(std::string_view text) {
         std::string out;
-        for (const char c : text.substr(0, 64)) out += c >= 0x20 && c < 0x7f ? c : '?';
-        return out;
+        for (const char c : text.substr(0, 32)) {
+            const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '.';
+            if (!plain) return out + "...";
+            out += c;
+        }
+        return text.size() > 32 ? out + "..." : out;
     }
     std::string scalar(const YAML::Node& node, const std::string& what) const {
         expect(node, YAML::NodeType::Scalar, what, "text");
