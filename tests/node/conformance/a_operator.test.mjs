@@ -193,7 +193,7 @@ row("A32", "revocations pushed to the target account", async (c) => {
   const clients = [];
   for (const auth_token of users) clients.push(await c.login(server, { ...deployment.sentinel, auth_token }));
   const [one, ...others] = clients;
-  const key = c.kind === "daemon" ? service.login_of("one").user_nkey : (await service.request((nats) => nats.connect_opts.auth_token === "one")).claims.nats.user_nkey;
+  const key = c.kind === "daemon" ? (await service.login_of("one")).user_nkey : (await service.request((nats) => nats.connect_opts.auth_token === "one")).claims.nats.user_nkey;
   assert.equal((await push_all(system, TEST, { revocations: { [key]: now() + 60 } })).data.code, 200);
   assert.match((await one.closed).error, /Authentication Revoked/i);
   for (const client of others) await client.flush();

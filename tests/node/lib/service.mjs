@@ -153,9 +153,14 @@ class daemon_service {
   asked() {
     return this.gate.metric("callgate_replies_total");
   }
-  // What the audit says about the allowed login of a user.
-  login_of(user) {
-    return this.gate.audit().find((line) => line.verdict === "allow" && line.identity === user);
+  // The lines of the audit that fit, once there are `count`: it is written behind the answers.
+  async audited(fits, count = 1) {
+    let lines = [];
+    await this.gate.until(`${count} lines of the audit`, async () => (lines = this.gate.audit().filter(fits)).length >= count || lines);
+    return lines;
+  }
+  async login_of(user) {
+    return (await this.audited((line) => line.verdict === "allow" && line.identity === user))[0];
   }
   close() {
     return this.gate.stop();
