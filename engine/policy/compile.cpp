@@ -43,6 +43,8 @@ constexpr refused_key refused_grant_keys[] = {
     {"payload", "nobody can enforce it for users of an auth callout: nats-server ignores subs, data and payload there; set the limit on the account or the server"},
     {"src", "nats-server does not check it for users of an auth callout; write when: {connection.client_host: {cidr: [...]}}"},
     {"allowed_connection_types", "nats-server does not check it for users of an auth callout; write when: {connection.kind: {in: [...]}}"},
+    {"times", "nats-server does not check it for users of an auth callout; write when: {time: {zone: ..., from: ..., to: ...}}, and the grant ends with the window"},
+    {"times_location", "nats-server does not check it for users of an auth callout; write when: {time: {zone: ..., from: ..., to: ...}}"},
     {"bearer_token", "has no meaning for users of an auth callout; remove it"},
 };
 
@@ -206,6 +208,8 @@ void compiler::rule_of(const node& n, const std::string& path, const reporter& t
     unique_name(s, rule_names_, r.name);
     if (!rule_behind_.empty()) to.warning(n.line, path, fmt::format("is never reached: rule \"{}\" before it always matches", rule_behind_));
     if (const node* when = s.required("when")) r.when = parse_condition(*when, s.path_of("when"), context(to, true));
+    r.timed = r.when.asks_time();
+    set_->timed_ = set_->timed_ || r.timed;
     if (s.find("when") != nullptr && r.when.shape == condition::shape::always && rule_behind_.empty()) rule_behind_ = r.name;
     const node* grant = s.find("grant");
     if (s.find("deny") != nullptr && s.flag("deny", r.deny) && !r.deny) s.error("deny", "can only be true; write grant: instead");
@@ -347,7 +351,7 @@ std::shared_ptr<const compiled> compile(const source& routes, const source& poli
 
 std::span<const key_table> key_tables() noexcept {
     static const std::vector<key_table> all = [] {
-        std::vector<key_table> t{route_table, chain_step_table, policy_table, rule_table, grant_table, permission_table, response_table};
+        std::vector<key_table> t{route_table, chain_step_table, policy_table, rule_table, grant_table, permission_table, response_table, time_window_table()};
         const auto tests = test_key_tables();
         t.insert(t.end(), tests.begin(), tests.end());
         return t;
@@ -358,7 +362,7 @@ std::span<const key_table> key_tables() noexcept {
 std::span<const std::string_view> reason_ids() noexcept {
     static constexpr std::string_view ids[] = {
         "no_rule", "rule_denies", "account_unknown", "account_forbidden", "placeholder_missing", "placeholder_unsafe", "too_many_subjects",
-        "invalid_subject", "credential_expired", "role_unknown", "unsafe_name", "no_route", "claims_invalid", "role_permissions"};
+        "invalid_subject", "credential_expired", "role_unknown", "unsafe_name", "no_route", "claims_invalid", "role_permissions", "window_ends"};
     return ids;
 }
 

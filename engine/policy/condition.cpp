@@ -144,6 +144,7 @@ bool condition::holds(const facts& f) const {
         case shape::all: return std::ranges::all_of(parts, [&](const condition& c) { return c.holds(f); });
         case shape::any: return std::ranges::any_of(parts, [&](const condition& c) { return c.holds(f); });
         case shape::not_: return !parts.front().holds(f);
+        case shape::time: return std::ranges::any_of(windows, [&](const time_window& w) { return w.holds(f.now_unix_s); });
         case shape::test: break;
     }
     switch (field.type) {
@@ -159,6 +160,15 @@ bool condition::holds(const facts& f) const {
     const auto text = text_of(field.id, f);
     return op == op::exists ? text.empty() != expected : text_test(*this, text);
 }
+
+std::int64_t condition::next_boundary(std::int64_t unix_s) const {
+    std::int64_t best = INT64_MAX;
+    for (const auto& w : windows) best = std::min(best, w.next_boundary(unix_s));
+    for (const auto& p : parts) best = std::min(best, p.next_boundary(unix_s));
+    return best;
+}
+
+bool condition::asks_time() const { return !windows.empty() || std::ranges::any_of(parts, &condition::asks_time); }
 
 // ---- reading -----------------------------------------------------------------------------------------
 namespace {
@@ -323,7 +333,7 @@ condition parse_test(const std::string& name, const node& value, const std::stri
     const auto f = parse_field(name);
     if (!f) {
         const auto near = nearest(name, field_names());
-        context.to->error(line, path, near.empty() ? "unknown field; known are backend, issuer, subject, claims.<path>, k8s.<name>, connection.<name>, tags, and all, any, not"
+        context.to->error(line, path, near.empty() ? "unknown field; known are backend, issuer, subject, claims.<path>, k8s.<name>, connection.<name>, tags, time, and all, any, not"
                                                    : fmt::format("unknown field; did you mean \"{}\"?", near));
         return out;
     }
@@ -393,6 +403,12 @@ condition parse_condition(const node& when, const std::string& path, const condi
             condition c;
             c.shape = condition::shape::not_;
             c.parts.push_back(parse_condition(m.value, sub, context));
+            out.parts.push_back(std::move(c));
+        } else if (m.key == "time") {
+            condition c;
+            c.shape = condition::shape::time;
+            if (!context.identity_known) context.to->error(m.line, sub, "is asked in policy.rules, where a grant can end with the window; a route has none");
+            c.windows = parse_time_windows(m.value, sub, *context.to);
             out.parts.push_back(std::move(c));
         } else {
             out.parts.push_back(parse_test(m.key, m.value, sub, m.line, context));

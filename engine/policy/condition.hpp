@@ -8,6 +8,7 @@
 
 #include "engine/policy/document.hpp"
 #include "engine/policy/fields.hpp"
+#include "engine/policy/time_window.hpp"
 
 /// `when:` of routes and rules, compiled. Internal to the room.
 namespace callgate::policy {
@@ -29,16 +30,20 @@ struct network {
 using operand = std::variant<std::string, std::int64_t, bool>;
 
 struct condition {
-    enum class shape : std::uint8_t { always, all, any, not_, test } shape = shape::always;
+    enum class shape : std::uint8_t { always, all, any, not_, test, time } shape = shape::always;
     enum class op : std::uint8_t { in, glob, cidr, has, exists } op = op::in;  ///< equals = in with one value
     std::vector<condition> parts;
     policy::field field;
     std::vector<operand> values;
     std::vector<network> networks;
     bool expected = true;  ///< exists
+    std::vector<time_window> windows;  ///< time: within one of them
 
     /// Two-valued: a test of something absent or of another type does not hold (and `not` of it does).
     [[nodiscard]] bool holds(const facts& f) const;
+    /// A moment after unix_s, before which time alone does not change holds(); INT64_MAX = it asks for no time.
+    [[nodiscard]] std::int64_t next_boundary(std::int64_t unix_s) const;
+    [[nodiscard]] bool asks_time() const;
 };
 
 /// What the reader needs to know to refuse a condition, and learns from it.

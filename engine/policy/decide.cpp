@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <callgate/nats/subject.hpp>
+#include <limits>
 #include <unordered_set>
 
 #include "engine/policy/rules.hpp"
@@ -98,7 +99,7 @@ account_table make_account_table(const environment& env, const std::vector<std::
 }
 
 const route* rule_set::find_route(const connection& c) const {
-    const facts f{&c, nullptr, nullptr};
+    const facts f{&c, nullptr, nullptr, 0};
     for (const auto& r : routes_) {
         if (r.when.holds(f)) return &r.route;
     }
@@ -118,12 +119,16 @@ std::optional<refusal> rule_set::place(std::string_view account, std::string_vie
     return std::nullopt;
 }
 
-std::optional<refusal> rule_set::expire(std::int64_t ttl_s, std::int64_t credential_exp, std::int64_t now, double jitter, std::int64_t& exp) const {
+std::optional<refusal> rule_set::expire(std::int64_t ttl_s, std::int64_t credential_exp, std::int64_t until, std::int64_t now, double jitter, std::int64_t& exp) const {
     std::int64_t life = std::min(ttl_s, max_ttl_s_);
     if (credential_exp != 0) {
         // Compared before subtracting: a hostile exp near the ends of the range must not wrap.
         if (credential_exp < now + min_lifetime_s) return refusal{"credential_expired", fmt::format("the credential ends in less than {} seconds", min_lifetime_s)};
         life = std::min(life, credential_exp - now);
+    }
+    if (until != INT64_MAX) {
+        if (until < now + min_lifetime_s) return refusal{"window_ends", fmt::format("its time window ends in less than {} seconds", min_lifetime_s)};
+        life = std::min(life, until - now);
     }
     const double share = std::clamp(jitter, 0.0, 1.0) * max_jitter_;
     const auto shortened = life - static_cast<std::int64_t>(static_cast<double>(life) * share);
@@ -131,12 +136,12 @@ std::optional<refusal> rule_set::expire(std::int64_t ttl_s, std::int64_t credent
     return std::nullopt;
 }
 
-std::optional<refusal> rule_set::fill(const grant_template& t, const facts& f, std::int64_t now, double jitter, grant& out) const {
+std::optional<refusal> rule_set::fill(const grant_template& t, const facts& f, std::int64_t until, double jitter, grant& out) const {
     const bool scoped = !t.role.empty();
     if (auto r = t.account.expand_one(f, insertion::free_text, out.account)) return r;
     if (auto r = place(out.account, t.role)) return r;
     out.role = t.role;
-    if (auto r = expire(t.ttl_s, f.who->credential_exp, now, jitter, out.exp)) return r;
+    if (auto r = expire(t.ttl_s, f.who->credential_exp, until, f.now_unix_s, jitter, out.exp)) return r;
 
     // What ends up in a subject is one token; a name or tag nobody substitutes may be any text.
     const auto in_subject = t.encode ? insertion::encoded : insertion::one_token;
@@ -180,18 +185,38 @@ std::optional<refusal> rule_set::fill(const grant_template& t, const facts& f, s
     return std::nullopt;
 }
 
+std::int64_t rule_set::decides_until(std::size_t rule, const facts& f) const {
+    constexpr int max_boundaries = 256;  // a grant over more of them ends early rather than cost more
+    const auto horizon = f.now_unix_s + max_ttl_s_;
+    facts later = f;
+    for (int n = 0; n < max_boundaries; ++n) {
+        auto next = std::numeric_limits<std::int64_t>::max();
+        for (std::size_t i = 0; i <= rule; ++i) {
+            if (rules_[i].timed) next = std::min(next, rules_[i].when.next_boundary(later.now_unix_s));
+        }
+        if (next > horizon) return INT64_MAX;
+        later.now_unix_s = next;
+        // Rules before it that ask for no time did not hold and will not.
+        for (std::size_t i = 0; i <= rule; ++i) {
+            if (rules_[i].timed && rules_[i].when.holds(later) != (i == rule)) return next;
+        }
+    }
+    return later.now_unix_s;
+}
+
 decision rule_set::decide(const connection& c, const identity& who, std::int64_t now_unix_s, double jitter) const {
     claims_view claims;
     if (!claims.parse(who.attributes_json)) {
         return refuse({"claims_invalid", "the backend's attributes are not one JSON object of at most 64 KiB and 64 levels without duplicate members"});
     }
-    const facts f{&c, &who, &claims};
-    for (const auto& r : rules_) {
+    const facts f{&c, &who, &claims, now_unix_s};
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+        const auto& r = rules_[i];
         if (!r.when.holds(f)) continue;
         if (r.deny) return refuse({"rule_denies", fmt::format("rule {} denies", r.name)}, r.name);
         decision d;
         d.rule = r.name;
-        if (auto why = fill(r.grant, f, now_unix_s, jitter, d.grant)) {
+        if (auto why = fill(r.grant, f, timed_ ? decides_until(i, f) : INT64_MAX, jitter, d.grant)) {
             why->text = fmt::format("rule {}: {}", r.name, why->text);
             return refuse(std::move(*why), r.name);
         }
@@ -217,7 +242,7 @@ decision rule_set::admit(const connection&, const identity& who, const backend_g
     }
     if (g.exp != 0 && g.exp < now_unix_s + min_lifetime_s) return fail({"credential_expired", fmt::format("the grant ends in less than {} seconds", min_lifetime_s)});
     const std::int64_t bound = g.exp != 0 && (who.credential_exp == 0 || g.exp < who.credential_exp) ? g.exp : who.credential_exp;
-    if (auto r = expire(max_ttl_s_, bound, now_unix_s, jitter, g.exp)) return fail(std::move(*r));
+    if (auto r = expire(max_ttl_s_, bound, INT64_MAX, now_unix_s, jitter, g.exp)) return fail(std::move(*r));
     if (g.name.empty()) g.name = who.subject;
     if (auto r = check_name(g.name, scoped)) return fail(std::move(*r));
     if (g.tags.size() > max_list_values) return fail({"too_many_subjects", fmt::format("more than {} tags", max_list_values)});

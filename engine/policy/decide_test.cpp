@@ -175,6 +175,11 @@ TEST(decide, reasons) {
     // Queue groups may stand behind a subject, so a value could only break a subject by its length or place.
     d = decide(rule("{account: APP, sub: {allow: ['{{claims.a}}']}}"), alice("{\"a\":\"" + std::string(1025, 'a') + "\"}"));
     EXPECT_EQ(d.reason_id, "placeholder_unsafe");
+    // `now` of these tests is 08:00 UTC on a Friday.
+    d = decide(rule("{account: APP, sub: {allow: [a]}}", "{time: {zone: UTC, to: '08:00:04'}}"), alice());
+    EXPECT_EQ(d.reason_id, "window_ends");
+    EXPECT_TRUE(d.grant.account.empty() && d.grant.exp == 0) << "a refusal carries no grant";
+    seen.insert(d.reason_id);
     for (const auto id : reason_ids()) {
         if (id == "no_route" || id == "role_permissions" || id == "invalid_subject") continue;  // routes and admit() below
         EXPECT_TRUE(seen.contains(std::string(id))) << id << " has no row";

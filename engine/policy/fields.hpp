@@ -64,6 +64,7 @@ struct facts {
     const connection* client = nullptr;
     const identity* who = nullptr;  ///< nullptr while a route is chosen
     const claims_view* claims = nullptr;
+    std::int64_t now_unix_s = 0;  ///< what time windows are compared with; rules only
 };
 
 /// Value of a text field; empty = absent.

@@ -19,6 +19,7 @@ policy:
     - {name: out, when: {any: [{claims.disabled: true}, {claims.host: {cidr: 10.0.0.0/8}}, {claims.mail: {glob: "*@evil.*"}}]}, deny: true}
     - {name: tenant, when: {claims.tenant: {exists: true}}, grant: {account: "{{claims.tenant}}", pub: {allow: ["t.{{claims.groups}}.{{claims.team}}.>"]}}}
     - {name: scoped, when: {claims.groups: {has: readers}}, grant: {account: APP, role: reader, name: "{{claims.name}}", tags: ["team:{{claims.team}}"]}}
+    - {name: late, when: {claims.shift: true, time: {zone: UTC, from: "07:30", to: "08:20"}}, grant: {account: APP, sub: {allow: ["s.{{sub}}.shift"]}}}
     - {name: encoded, when: {claims.mail: {exists: true}}, grant: {account: APP, encode: base32, sub: {allow: ["u.{{claims.mail}}.>"]}}}
     - {name: rest, when: always, grant: {account: APP, sub: {allow: ["s.{{sub}}.{{claims.team}}"]}}}
 )");
@@ -50,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const grant& g = d.grant;
     require(g.account == "APP" || g.account == "BLUE" || g.account == "OPS", "forbidden account");
     require(g.exp > 1'800'000'000 && g.exp <= 1'800'003'600, "expiry");
+    require(d.rule != "late" || g.exp <= 1'800'001'200, "expiry behind the window");
     if (!g.role.empty()) {
         require(callgate::nats::is_safe_token(g.name), "name of a role");
         for (const auto& t : g.tags) require(callgate::nats::is_safe_token(t), "tag of a role");

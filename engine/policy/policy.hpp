@@ -58,7 +58,7 @@ struct grant {
 ///   no_rule, rule_denies, account_unknown, account_forbidden, placeholder_missing, placeholder_unsafe,
 ///   too_many_subjects, invalid_subject, credential_expired, role_unknown, unsafe_name, no_route,
 ///   claims_invalid (attributes are not one JSON object within bounds), role_permissions (a backend's grant
-///   has a role and permissions)
+///   has a role and permissions), window_ends (within seconds)
 struct decision {
     bool allow = false;
     std::string reason_id;  ///< "ok" when allowed
@@ -88,7 +88,7 @@ class compiled {
     virtual ~compiled() = default;
     /// First route whose `when` holds; nullptr = deny (no_route). Any thread, no side effect.
     [[nodiscard]] virtual const route* find_route(const connection& c) const = 0;
-    /// First rule whose `when` holds decides; none = deny. `jitter` in [0,1) shortens the time to live by
+    /// First rule whose `when` holds decides; none = deny. A grant ends no later than time windows let that rule decide. `jitter` in [0,1) shortens the time to live by
     /// up to max_jitter of it. Any thread, no side effect; now in unix seconds.
     [[nodiscard]] virtual decision decide(const connection& c, const identity& who, std::int64_t now_unix_s,
                                           double jitter) const = 0;

@@ -34,6 +34,7 @@ struct grant_template {
 struct rule {
     std::string name;
     condition when;
+    bool timed = false;  ///< `when` asks for the time
     bool deny = false;
     grant_template grant;
 };
@@ -66,6 +67,7 @@ class rule_set final : public compiled {
     account_table accounts_;
     std::int64_t max_ttl_s_ = 3600;
     double max_jitter_ = 0.1;
+    bool timed_ = false;  ///< any rule is
 
     [[nodiscard]] const route* find_route(const connection& c) const override;
     [[nodiscard]] decision decide(const connection& c, const identity& who, std::int64_t now_unix_s, double jitter) const override;
@@ -74,9 +76,12 @@ class rule_set final : public compiled {
     [[nodiscard]] const std::vector<std::string>& backends() const override { return backends_; }
 
   private:
-    [[nodiscard]] std::optional<refusal> fill(const grant_template& t, const facts& f, std::int64_t now, double jitter, grant& out) const;
+    [[nodiscard]] std::optional<refusal> fill(const grant_template& t, const facts& f, std::int64_t until, double jitter, grant& out) const;
+    /// No later than the first moment at which, the claims unchanged, time alone makes another rule decide; INT64_MAX =
+    /// not within policy.max_ttl.
+    [[nodiscard]] std::int64_t decides_until(std::size_t rule, const facts& f) const;
     [[nodiscard]] std::optional<refusal> place(std::string_view account, std::string_view role) const;
-    [[nodiscard]] std::optional<refusal> expire(std::int64_t ttl_s, std::int64_t credential_exp, std::int64_t now, double jitter, std::int64_t& exp) const;
+    [[nodiscard]] std::optional<refusal> expire(std::int64_t ttl_s, std::int64_t credential_exp, std::int64_t until, std::int64_t now, double jitter, std::int64_t& exp) const;
 };
 
 }  // namespace callgate::policy

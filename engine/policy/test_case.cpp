@@ -7,14 +7,16 @@
 
 #include "engine/policy/compile.hpp"
 #include "engine/policy/fields.hpp"
+#include "engine/policy/time_window.hpp"
 
 namespace callgate::policy {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
-constexpr std::int64_t test_now = 1'800'000'000;  // any; results do not depend on it
+// Friday, 2027-01-15T08:00:00Z. Only rules with time windows look at it, and their cases can say `now`.
+constexpr std::int64_t default_now = 1'800'000'000;
 
-constexpr std::string_view test_keys[] = {"name", "identity", "connection", "expect"};
+constexpr std::string_view test_keys[] = {"name", "now", "identity", "connection", "expect"};
 constexpr std::string_view identity_keys[] = {"backend", "issuer", "subject", "claims", "expires_in"};
 constexpr std::string_view connection_keys[] = {
     "kind", "tls", "client_host", "user", "client_name", "mqtt_id", "lang", "version", "nkey", "server_id", "server_name", "server_cluster",
@@ -128,6 +130,10 @@ std::vector<test_case> parse_test_cases(const node& tests, const std::string& pa
         c.line = tests.items[i].line;
         const section s(to, tests.items[i], fmt::format("{}[{}]", path, i), test_table);
         if (s.required("name") != nullptr) s.text("name", c.name);
+        if (std::string text; s.text("now", text)) {
+            c.now_unix_s = parse_moment(text);
+            if (!c.now_unix_s) s.error("now", fmt::format("must be a moment such as 2027-01-15T08:00:00Z or 2027-01-15T09:00:00+01:00, not {}", s.find("now")->shown()));
+        }
         if (const node* n = s.find("identity")) read_identity(*n, s.path_of("identity"), to, c);
         if (const node* n = s.find("connection")) read_connection(*n, s.path_of("connection"), to, c.connection);
         if (const node* n = s.required("expect")) read_expect(*n, s.path_of("expect"), to, c);
@@ -163,6 +169,7 @@ case_result run_case(const compiled& policy, const test_case& c) {
     view.has_pass = c.connection.has_pass;
     view.has_jwt = c.connection.has_jwt;
     view.has_nkey_signature = c.connection.has_nkey_signature;
+    const auto test_now = c.now_unix_s.value_or(default_now);
     identity who = c.identity;
     if (c.expires_in_s) who.credential_exp = test_now + *c.expires_in_s;
 

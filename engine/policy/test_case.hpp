@@ -28,6 +28,7 @@ struct test_case {
     policy::identity identity;
     std::optional<std::int64_t> expires_in_s;  ///< of the credential
     connection_values connection;
+    std::optional<std::int64_t> now_unix_s;  ///< for time windows
 
     bool allow = true;
     std::string deny;  ///< reason id; empty with allow = false: any
