@@ -21,7 +21,7 @@ policy::environment environment_of(const config& c) {
         env.accounts.push_back(std::move(k));
     }
     env.callout_account = c.callout.account;
-    env.system_account = c.callout.system_account.empty() ? "$SYS" : c.callout.system_account;
+    env.system_account = c.callout.system_account;
     env.operator_mode = c.callout.mode == callout_mode::operator_;
     env.servers_pinned = c.callout.servers != server_pinning::any;
     for (const auto& b : c.backends) env.backends.push_back(b.name);

@@ -62,7 +62,7 @@ struct nats_options {
 struct callout_options {
     callout_mode mode = callout_mode::config;
     std::string account;         ///< config mode: name; operator mode: A key of the callout account
-    std::string system_account;  ///< name or A key; never granted
+    std::string system_account;  ///< config mode: name; operator mode: A key; never granted, never empty
     std::string queue = "callgate";
     key_ref issuer;              ///< signs the response; config mode: also the user JWTs
     std::vector<key_ref> xkeys;  ///< current first; empty = plaintext requests expected

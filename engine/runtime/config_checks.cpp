@@ -53,13 +53,6 @@ void refuse_secrets(const node& n, const std::string& path, std::string_view key
     }
 }
 
-bool is_usual_system_name(std::string_view name) {
-    std::string lower(name);
-    for (auto& c : lower)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return lower == "sys" || lower == "system" || lower == "system_account";
-}
-
 class checker {
   public:
     checker(const section& root, loading& in) : root_(root), in_(in), c_(in.value), operator_mode_(in.value.callout.mode == callout_mode::operator_) {}
@@ -120,8 +113,12 @@ class checker {
                 error({"callout", "system_account"}, "in operator mode this is the account's public key (56 characters beginning with A)");
             }
         } else {
-            system_account_assumed_ = o.system_account.empty();
-            if (system_account_assumed_) o.system_account = "$SYS";
+            // Only nats-server.conf knows it, and a wrong guess lets a grant lead there.
+            if (o.system_account.empty()) {
+                error({"callout", "system_account"}, "is missing: nobody may ever be placed in the system account, and in config mode only nats-server.conf says which it is; write the name behind system_account: there, or $SYS when that file has no such line");
+            } else if (nats::is_public(o.system_account, nats::key_type::account)) {
+                error({"callout", "system_account"}, "is a public key; in config mode this is the account's name, as system_account in nats-server.conf gives it");
+            }
             if (nats::is_public(o.account, nats::key_type::account)) warning({"callout", "account"}, "looks like a public key; in config mode this is the account's name in nats-server.conf");
             if (o.account == "$SYS") error({"callout", "account"}, "the system account cannot be the callout account: whoever is placed there controls every server");
             if (o.account == "$G") warning({"callout", "account"}, "$G is where clients without an account land; give the callout an account of its own");
@@ -139,10 +136,6 @@ class checker {
             const auto& identity = operator_mode_ ? a.key : a.name;
             if (!identity.empty() && (identity == c_.callout.account || identity == c_.callout.system_account || a.name == "$SYS")) {
                 error({"accounts", name}, "is the callout or the system account; nobody may be placed there, remove it");
-            }
-            // nats-server's system account has the name that its configuration gives it; $SYS is only the default.
-            if (system_account_assumed_ && is_usual_system_name(name)) {
-                error({"accounts", name}, "looks like the system account, whose users control every server. If system_account in nats-server.conf names it, write that name to callout.system_account and remove it here; else write callout.system_account: $SYS");
             }
             if (a.signer) provider(*a.signer, {"accounts", name, "signer"});
             for (const auto& [role, key] : a.roles) provider(key, {"accounts", name, "roles", role});
@@ -200,7 +193,6 @@ class checker {
     loading& in_;
     config& c_;
     bool operator_mode_;
-    bool system_account_assumed_ = false;
 };
 
 }  // namespace

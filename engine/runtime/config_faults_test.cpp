@@ -161,16 +161,24 @@ TEST(config_faults, warnings) {
     }
 }
 
-TEST(config_faults, an_account_that_is_likely_the_system_account_needs_a_word) {
-    const auto both = [](const std::string& system, const std::string& name) {
+TEST(config_faults, the_system_account_is_said_not_guessed) {
+    const auto with = [](const std::string& system, const std::string& name) {
         auto text = changed("  system_account: SYS\n", system);
         text.replace(text.find("  APP: {}\n"), 10, "  APP: {}\n  " + name + ": {}\n");
-        return testing::messages(findings_of(text), false);
+        return load_config_text(text, "c.yaml", "/nonexistent");
     };
-    for (const std::string name : {"SYS", "sys", "System"})
-        EXPECT_THAT(both("", name), HasSubstr("c.yaml:18: accounts." + name + ": looks like the system account")) << name;
-    EXPECT_THAT(both("  system_account: $SYS\n", "SYS"), ::testing::Not(HasSubstr("looks like"))) << "said in so many words that it is another";
-    EXPECT_THAT(both("", "SYSLOG"), ::testing::Not(HasSubstr("looks like")));
+    const auto unsaid = with("", "OTHER");
+    EXPECT_FALSE(unsaid.value);
+    EXPECT_THAT(testing::messages(unsaid.findings),
+                HasSubstr("c.yaml:6: callout.system_account: is missing: nobody may ever be placed in the system account, and in config mode only "
+                          "nats-server.conf says which it is; write the name behind system_account: there, or $SYS when that file has no such line\n"));
+    EXPECT_TRUE(with("  system_account: $SYS\n", "SYS").value) << "an account of that name is an ordinary one when another is the system account";
+    for (const std::string name : {"SYS", "Control"})
+        EXPECT_THAT(testing::messages(with("  system_account: " + name + "\n", name).findings),
+                    HasSubstr("c.yaml:19: accounts." + name + ": is the callout or the system account; nobody may be placed there, remove it"));
+    const std::string key = testing::public_key_of(nats::key_type::account);
+    EXPECT_THAT(testing::messages(with("  system_account: " + key + "\n", "OTHER").findings),
+                HasSubstr("c.yaml:9: callout.system_account: is a public key; in config mode this is the account's name, as system_account in nats-server.conf gives it\n"));
 }
 
 TEST(config_faults, all_are_reported_in_one_go_in_the_order_of_the_file) {

@@ -93,7 +93,7 @@ TEST(config_schema, refuses_what_the_loader_refuses) {
     const auto text = text_of(folder / "schema.json");
     const auto good = text_of(folder / "config_mode.yaml");
     struct row { std::string from, to; };
-    for (const auto& r : {row{"mode: config", "mode: conf"}, row{"xkeys: [local/xkey]", "xkey: local/xkey"}, row{"issuer: local/issuer", "issuer: issuer"},
+    for (const auto& r : {row{"mode: config", "mode: conf"}, row{"xkeys: [local/xkey]", "xkey: local/xkey"}, row{"  system_account: SYS\n  issuer", "  issuer"}, row{"issuer: local/issuer", "issuer: issuer"},
                           row{"plugin: key_file", "plugin: a/b"}, row{"max_ttl: 1h", "max_ttl: 60"}, row{"max_ttl: 1h", "max_ttl: true"}, row{"deny: true", "deny: false"},
                           row{"credential: [pass]", "credential: [password]"}, row{"chain: [users]", "chain: []"}, row{"urls: [nats://127.0.0.1:4222]", "url: nats://127.0.0.1:4222"},
                           row{"servers: discovered", "servers: [x]"}, row{"when: {connection.kind: mqtt}", "when: {kind: mqtt}"}, row{"{has: ops}", "{contains: ops}"},
