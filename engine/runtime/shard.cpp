@@ -196,6 +196,17 @@ std::vector<link_report> shard::links() const {
     return out;
 }
 
+void shard::refresh_counters(std::function<void()> done) {
+    asio::post(io_, [this, done = std::move(done)] {
+        {
+            const std::lock_guard lock(report_mutex_);
+            for (auto& [id, slot] : links_)
+                if (auto it = reports_.find(id); it != reports_.end()) it->second.counters = slot.link->counters();
+        }
+        done();
+    });
+}
+
 void shard::on_messages(std::span<net::inbound_message> batch) {
     if (has_config_) {
         for (auto& m : batch) {
@@ -293,11 +304,6 @@ void shard::pump() {
     if (hooks_.expire_operations) hooks_.expire_operations(index_);
     const bool more = engine_->run();
     for (auto& [id, slot] : links_) slot.link->flush();
-    {
-        const std::lock_guard lock(report_mutex_);
-        for (auto& [id, slot] : links_)
-            if (auto it = reports_.find(id); it != reports_.end()) it->second.counters = slot.link->counters();
-    }
     check_idle();
     if (more && !pump_posted_) {
         pump_posted_ = true;

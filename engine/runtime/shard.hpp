@@ -87,7 +87,10 @@ class shard final : private net::link_handler, private flow::reply_port, private
 
     [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
     [[nodiscard]] const observe::shard_metrics& metrics() const noexcept { return metrics_; }
+    /// Counters are those of the last refresh_counters.
     [[nodiscard]] std::vector<link_report> links() const;
+    /// Copies the links' counters for links(); `done` runs on the shard. Nothing runs once the shard has stopped.
+    void refresh_counters(std::function<void()> done);
     /// Ends the thread; links must be closed before.
     void stop();
 

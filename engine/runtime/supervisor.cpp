@@ -116,7 +116,6 @@ void supervisor::begin() {
         if (!made) return fail_start(made.error());
         commit(*made);
         log::info("configuration in use; connecting", {{"clusters", current_->settings.nats.size()}});
-        if (std::exchange(reload_again_, false)) reload("asked during the start");
     });
 }
 
@@ -294,11 +293,15 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
         });
     }
     current_ = c;
-    if (!old)
+    if (!old) {
+        opening_ = true;
         open_clusters(c, [this](result<void> opened) {
+            opening_ = false;
             if (!opened && !draining_) return fail_start(opened.error());
             publish_status();
+            if (std::exchange(reload_again_, false)) reload("asked during the start");
         });
+    }
     refresh_views();
     publish_status();
     refresh_health();  // fills in what publish_status has listed
@@ -359,7 +362,8 @@ void supervisor::await_signals() {
 
 void supervisor::reload(const std::string& who) {
     if (draining_ || stopped_) return;
-    if (reloading_ || !current_) {
+    // A reload retires and keeps clusters by their links; the first ones have none yet while discovery is awaited.
+    if (reloading_ || opening_ || !current_) {
         reload_again_ = true;
         return;
     }

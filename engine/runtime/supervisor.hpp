@@ -90,6 +90,7 @@ class supervisor {
     void refresh_views();
     void refresh_health();
     void publish_status();
+    void refresh_link_counters() const;
     void announce_service();
     void kick(const std::string& cluster, std::string server_id, std::uint64_t cid);
     void after(std::int64_t ns, std::function<void()> fn);
@@ -109,6 +110,7 @@ class supervisor {
     std::shared_ptr<candidate> current_;
     std::shared_ptr<candidate> preparing_;  // until it is in use or abandoned
     std::map<std::string, std::shared_ptr<const cluster_view>> views_;  // what the shards were told, by cluster
+    bool opening_ = false;  ///< the first configuration is in use and its links are not open yet
     bool reloading_ = false, reload_again_ = false, draining_ = false, stopped_ = false;
     int exit_code_ = 0;
     /// Instances whose threads may run: started, and not ended without an error.

@@ -2,6 +2,10 @@
 // The part of the supervisor that others read: health of the plugins, the status, the admin listener's answers.
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
 #include <set>
 
 #include "engine/base/log.hpp"
@@ -13,6 +17,8 @@ namespace asio = boost::asio;
 
 namespace {
 constexpr std::int64_t second = 1'000'000'000;
+/// A shard that is busy for longer shows the counters of the scrape before.
+constexpr std::chrono::milliseconds counters_limit{200};
 }
 
 void supervisor::refresh_health() {
@@ -92,6 +98,25 @@ void supervisor::announce_service() {
     log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
 }
 
+// A shard does not count for others on every round; whoever scrapes asks it.
+void supervisor::refresh_link_counters() const {
+    struct progress {
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::size_t left = 0;
+    };
+    // Shared: a shard may answer after the limit.
+    auto p = std::make_shared<progress>();
+    p->left = shards_.size();
+    for (const auto& s : shards_)
+        s->refresh_counters([p] {
+            const std::lock_guard lock(p->mutex);
+            if (--p->left == 0) p->changed.notify_one();
+        });
+    std::unique_lock lock(p->mutex);
+    p->changed.wait_for(lock, counters_limit, [&] { return p->left == 0; });
+}
+
 status supervisor::collect_status() const {
     status s;
     {
@@ -127,7 +152,10 @@ admin_response supervisor::answer(const admin_request& r) {
         const auto s = collect_status();
         return {s.config_generation != 0 && s.ready() ? 200u : 503u, "application/json", render_health(s)};
     }
-    if (r.path == "/metrics") return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
+    if (r.path == "/metrics") {
+        refresh_link_counters();
+        return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
+    }
     return {404, "text/plain; charset=utf-8", "/livez /readyz /health /metrics\n"};
 }
 
