@@ -284,6 +284,12 @@ static cg_status shard_attach(cg_instance* i, uint32_t index, void** state) {
     *state = sh;
     return CG_OK;
 }
+static cg_status refuse_shard(cg_instance* i, uint32_t index, void** state) {
+    (void)i;
+    (void)index;
+    (void)state;
+    return CG_E_UNAVAILABLE;
+}
 static void shard_detach(cg_instance* i, uint32_t index, void* state) {
     (void)i;
     if (((shard*)state)->index != index) abort();
@@ -339,6 +345,7 @@ static const cg_lifecycle lifecycle = {sizeof(cg_lifecycle), 0, start, shard_att
 static const cg_lifecycle lifecycle_that_hangs = {sizeof(cg_lifecycle), 0, start, shard_attach, shard_detach,
                                                   never_completes, never_completes, destroy, health, cancel};
 static const cg_lifecycle lifecycle_that_fails = {sizeof(cg_lifecycle), 0, fails, shard_attach, shard_detach, NULL, stop, destroy, health, cancel};
+static const cg_lifecycle lifecycle_without_shards = {sizeof(cg_lifecycle), 0, start, refuse_shard, shard_detach, NULL, stop, destroy, health, cancel};
 /* health and cancel came in a later minor, say. */
 static const struct {
     cg_lifecycle v;
@@ -373,7 +380,8 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     b->base.kind = CG_KIND_AUTH_BACKEND;
     b->base.life = contains(args->config_json, "\"hang\"") ? &lifecycle_that_hangs
                    : contains(args->config_json, "\"fail\"") ? &lifecycle_that_fails
-                                                             : &lifecycle;
+                   : contains(args->config_json, "\"refuse_shard\"") ? &lifecycle_without_shards
+                                                                     : &lifecycle;
 #ifdef OLDER
     b->base.life = &lifecycle_of_old.v;
 #else
