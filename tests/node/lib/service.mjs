@@ -156,7 +156,7 @@ class daemon_service {
   // The lines of the audit that fit, once there are `count`: it is written behind the answers.
   async audited(fits, count = 1) {
     let lines = [];
-    await this.gate.until(`${count} lines of the audit`, async () => (lines = this.gate.audit().filter(fits)).length >= count || lines);
+    await this.gate.until(`${count} lines of the audit`, async () => (lines = this.gate.audit().filter(fits)).length >= count || this.gate.audit(), 6_000);
     return lines;
   }
   async login_of(user) {
