@@ -100,6 +100,7 @@ TEST(users_file, faults_name_the_line) {
         EXPECT_NE(text.find("unknown key"), std::string::npos) << text;
         EXPECT_EQ(text.find("argon2id"), std::string::npos) << text;
     }
+    EXPECT_NE(fault("users:\n  - user: a" + password + "\n").find("user \"a...\" has no credential"), std::string::npos);
     // yaml-cpp finds documents in it for ever.
     EXPECT_TRUE(fault(",a:\n  ").starts_with("users.yaml: the users file must hold exactly one"));
 }

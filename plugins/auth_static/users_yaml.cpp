@@ -35,10 +35,10 @@ class reader {
             for (const auto& u : m.second) {
                 out.push_back(user(u));
                 // Found here rather than in the table, so that the message has a line.
-                once(u, names_, "user name", out.back().user, out.back().user);
+                once(u, names_, "user name", out.back().user, shown(out.back().user));
                 for (const auto& n : out.back().nkeys) once(u, nkeys_, "nkey", n, n);
                 for (const auto& t : out.back().tokens)
-                    once(u, tokens_, "token", std::string(t.begin(), t.end()), "of user \"" + out.back().user + "\"");
+                    once(u, tokens_, "token", std::string(t.begin(), t.end()), "of user \"" + shown(out.back().user) + "\"");
             }
         }
         if (keys.empty()) fail(root, "the key users is missing");
@@ -73,6 +73,11 @@ class reader {
         }
         return text.size() > 32 ? out + "..." : out;
     }
+    /// A user name in a message, up to where a hash may have slipped into it.
+    static std::string shown(const std::string& user) {
+        const auto cut = user.find('$');
+        return cut == std::string::npos ? user : user.substr(0, cut) + "...";
+    }
     std::string scalar(const YAML::Node& node, const std::string& what) const {
         expect(node, YAML::NodeType::Scalar, what, "text");
         if (node.Scalar().empty()) fail(node, what + " is empty");
@@ -104,7 +109,7 @@ class reader {
         }
         if (out.user.empty()) fail(node, "the key user is missing");
         if (!out.password && out.tokens.empty() && out.nkeys.empty())
-            fail(node, "user \"" + out.user + "\" has no credential; give password, token_sha256 or nkey");
+            fail(node, "user \"" + shown(out.user) + "\" has no credential; give password, token_sha256 or nkey");
         return out;
     }
 
