@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
-#include <deque>
 
+#include "engine/flow/ring_queue.hpp"
 #include "engine/flow/shard_engine.hpp"
 
 namespace callgate::flow {
@@ -32,7 +32,7 @@ class admission_queue {
 
   private:
     static std::size_t cost(const callout_message& m) noexcept { return m.payload.size() + m.reply.size() + m.xkey_header.size(); }
-    std::deque<callout_message> queue_;
+    ring_queue<callout_message> queue_;
     std::size_t bytes_ = 0;
 };
 

@@ -23,9 +23,14 @@ std::string_view to_string(policy::client_kind k) noexcept {
 }  // namespace
 
 std::string permissions_hash(const policy::grant& g) {
-    std::string canonical = "role\n" + g.role + "\n";
+    // Room kept from one decision to the next: no grant holds a secret.
+    thread_local std::string canonical;
+    thread_local std::vector<std::string_view> sorted;
+    canonical = "role\n";
+    canonical += g.role;
+    canonical += '\n';
     const auto append = [&](std::string_view label, const std::vector<std::string>& list) {
-        std::vector<std::string_view> sorted(list.begin(), list.end());
+        sorted.assign(list.begin(), list.end());
         std::sort(sorted.begin(), sorted.end());
         sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
         canonical += label;
@@ -41,9 +46,11 @@ std::string permissions_hash(const policy::grant& g) {
     append("sub allow", g.sub_allow);
     append("sub deny", g.sub_deny);
     if (g.resp) canonical += "resp " + std::to_string(g.resp->max) + " " + std::to_string(g.resp->ttl_ns) + "\n";
+    sorted.clear();
     const auto digest = crypto::sha256(canonical);
     constexpr char hex[] = "0123456789abcdef";
     std::string out;
+    out.reserve(16);
     for (std::size_t i = 0; i < 8; ++i) {
         out += hex[digest[i] >> 4];
         out += hex[digest[i] & 15];

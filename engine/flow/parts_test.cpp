@@ -15,6 +15,7 @@
 #include "engine/flow/kick_schedule.hpp"
 #include "engine/flow/replay_set.hpp"
 #include "engine/flow/reply_subject.hpp"
+#include "engine/flow/ring_queue.hpp"
 #include "engine/flow/server_book.hpp"
 #include "engine/flow/shared_key_cache.hpp"
 
@@ -44,6 +45,32 @@ TEST(reply_subject, what_gateways_say_to_each_other_is_none) {
                             "_GR_.NUmM6c.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "_GR_.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "_GR_.*.*.$SYS._INBOX.a.b", "_GR_.",
                             "$GR.NUmM.$SYS._INBOX.NUmM6cRx.wcv9NPr1", "$SYS._INBOX._GR_.b", "_R_.NUmM6c.R5SAEp"})
         EXPECT_FALSE(is_reply_subject(bad)) << bad;
+}
+
+TEST(ring_queue, keeps_the_order_while_it_turns_and_grows) {
+    ring_queue<std::unique_ptr<int>> q;
+    int in = 0, out = 0;
+    // Up and down by 3 net up: every place of the ring is first once, also when it grows.
+    for (int round = 0; round < 500; ++round) {
+        for (int i = 0; i < 7; ++i) q.push_back(std::make_unique<int>(in++));
+        for (int i = 0; i < 4; ++i, ++out) {
+            ASSERT_EQ(*q.front(), out);
+            q.pop_front();
+        }
+        ASSERT_EQ(q.size(), static_cast<std::size_t>(in - out));
+    }
+    for (; !q.empty(); ++out, q.pop_front()) ASSERT_EQ(*q.front(), out);
+    EXPECT_EQ(out, in);
+    q.push_back(std::make_unique<int>(1));
+    EXPECT_EQ(*q.front(), 1) << "usable after its room was given back";
+}
+
+TEST(ring_queue, what_was_popped_is_gone) {
+    ring_queue<std::shared_ptr<int>> q;
+    const auto held = std::make_shared<int>(1);
+    q.push_back(std::shared_ptr<int>(held));
+    q.pop_front();
+    EXPECT_EQ(held.use_count(), 1) << "requests hold secrets: their memory must not wait for the next one";
 }
 
 TEST(replay_set, refuses_a_key_until_it_has_expired) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "engine/flow/ports.hpp"
+#include "engine/flow/ring_queue.hpp"
 #include "engine/observe/shard_metrics.hpp"
 
 namespace callgate::flow {
@@ -44,15 +44,15 @@ class signing_batcher {
 
   private:
     struct waiting {
-        cg_key key;
-        std::uint32_t purpose;
+        cg_key key = 0;
+        std::uint32_t purpose = 0;
         std::span<const std::uint8_t> message;
         pinned_ptr hold;
-        request_tag tag;
+        request_tag tag = 0;
     };
     struct lane {
         std::shared_ptr<key_port> port;
-        std::deque<waiting> outer, inner;
+        ring_queue<waiting> outer, inner;
         std::uint32_t in_flight = 0;
         bool signs_inline = true;  // until it shows otherwise
     };
