@@ -15,21 +15,13 @@ namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
 
-constexpr std::string_view route_keys[] = {"name", "when", "credential", "chain"};
-constexpr std::string_view chain_step_keys[] = {"backend", "on_unavailable"};
-constexpr std::string_view policy_keys[] = {"file", "max_ttl", "allow_long_ttl", "jitter", "forbid_accounts", "rules", "tests"};
-constexpr std::string_view rule_keys[] = {"name", "when", "grant", "deny"};
-constexpr std::string_view grant_keys[] = {"account", "role", "name", "pub", "sub", "resp", "ttl", "tags", "encode", "default_permissions"};
-constexpr std::string_view permission_keys[] = {"allow", "deny"};
-constexpr std::string_view response_keys[] = {"max", "ttl"};
-
-constexpr key_table route_table{"route", route_keys};
-constexpr key_table chain_step_table{"chain_step", chain_step_keys};
-constexpr key_table policy_table{"policy", policy_keys};
-constexpr key_table rule_table{"rule", rule_keys};
-constexpr key_table grant_table{"grant", grant_keys};
-constexpr key_table permission_table{"permission", permission_keys};
-constexpr key_table response_table{"response", response_keys};
+constexpr auto route_table = keys_of("route", "name", "when", "credential", "chain");
+constexpr auto chain_step_table = keys_of("chain_step", "backend", "on_unavailable");
+constexpr auto policy_table = keys_of("policy", "file", "max_ttl", "allow_long_ttl", "jitter", "forbid_accounts", "rules", "tests");
+constexpr auto rule_table = keys_of("rule", "name", "when", "grant", "deny");
+constexpr auto grant_table = keys_of("grant", "account", "role", "name", "pub", "sub", "resp", "ttl", "tags", "encode", "default_permissions");
+constexpr auto permission_table = keys_of("permission", "allow", "deny");
+constexpr auto response_table = keys_of("response", "max", "ttl");
 
 constexpr std::string_view default_subject_name = "{{sub}}";
 
@@ -121,13 +113,9 @@ void compiler::route_of(const node& n, const std::string& path, const reporter& 
         }
     }
 
-    const node* chain = s.required("chain");
-    if (chain != nullptr && (!chain->is_sequence() || chain->items.empty())) {
-        s.error("chain", "must be a list with at least one backend");
-        chain = nullptr;
-    }
-    for (std::size_t i = 0; chain != nullptr && i < chain->items.size(); ++i) {
-        const node& item = chain->items[i];
+    const auto chain = s.required_items("chain", "a list with at least one backend");
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+        const node& item = chain[i];
         const auto at = fmt::format("{}[{}]", s.path_of("chain"), i);
         chain_step step;
         if (item.is_scalar()) {
@@ -180,13 +168,9 @@ void compiler::policy(const source& from) {
     }
     set_->accounts_ = make_account_table(env_, forbid);
 
-    const node* rules = s.required("rules");
-    if (rules != nullptr && (!rules->is_sequence() || rules->items.empty())) {
-        s.error("rules", "must be a list with at least one rule: without a match nobody gets in");
-        rules = nullptr;
-    }
-    for (std::size_t i = 0; rules != nullptr && i < rules->items.size(); ++i) {
-        rule_of(rules->items[i], fmt::format("{}[{}]", s.path_of("rules"), i), to);
+    const auto rules = s.required_items("rules", "a list with at least one rule");
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        rule_of(rules[i], fmt::format("{}[{}]", s.path_of("rules"), i), to);
     }
 
     const node* tests = s.find("tests");

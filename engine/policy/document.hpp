@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -80,6 +81,18 @@ struct key_table {
     std::span<const std::string_view> keys;
 };
 
+/// A key_table with the keys in it: `constexpr auto log_table = keys_of("log", "level", "format");`, of static life.
+template <std::size_t N>
+struct owned_keys {
+    std::string_view name;
+    std::array<std::string_view, N> keys;
+    constexpr operator key_table() const noexcept { return {name, keys}; }
+};
+template <class... Key>
+[[nodiscard]] constexpr owned_keys<sizeof...(Key)> keys_of(std::string_view name, Key... keys) noexcept {
+    return {name, {std::string_view(keys)...}};
+}
+
 /// Where findings of one file go.
 class reporter {
   public:
@@ -101,7 +114,7 @@ class reporter {
 class section {
   public:
     /// `value` that is not a mapping is reported (null reads as an empty mapping).
-    section(const reporter& to, const node& value, std::string path, const key_table& table);
+    section(const reporter& to, const node& value, std::string path, key_table table);
 
     [[nodiscard]] const node* find(std::string_view key) const;      ///< nullptr when absent
     const node* required(std::string_view key) const;  ///< reports when absent
@@ -125,6 +138,9 @@ class section {
     bool size(std::string_view key, std::size_t& out, std::int64_t low, std::int64_t high) const;
     /// Sequence of scalars, or one scalar.
     bool texts(std::string_view key, std::vector<std::string>& out) const;
+    /// What must hold at least one; `expected` says so ("a list with at least one backend"). Empty = reported.
+    [[nodiscard]] std::span<const node> required_items(std::string_view key, std::string_view expected) const;
+    [[nodiscard]] std::span<const member> required_members(std::string_view key, std::string_view expected) const;
     /// Index in `words`.
     std::optional<std::size_t> word(std::string_view key, std::span<const std::string_view> words) const;
 
@@ -138,7 +154,7 @@ class section {
     const reporter* to_;
     const node* value_;
     std::string path_;
-    const key_table* table_;
+    key_table table_;
 };
 
 }  // namespace callgate::policy

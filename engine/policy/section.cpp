@@ -57,8 +57,8 @@ std::size_t reporter::errors() const noexcept {
         std::ranges::count_if(*out_, [](const finding& f) { return f.level == finding::severity::error; }));
 }
 
-section::section(const reporter& to, const node& value, std::string path, const key_table& table)
-    : to_(&to), value_(&value), path_(std::move(path)), table_(&table) {
+section::section(const reporter& to, const node& value, std::string path, key_table table)
+    : to_(&to), value_(&value), path_(std::move(path)), table_(table) {
     if (value.type == node::kind::null) return;
     if (!value.is_mapping()) {
         to.error(value.line, path_, fmt::format("must be a mapping with the keys {}, not {}", fmt::join(table.keys, ", "), value.shown()));
@@ -81,7 +81,7 @@ section::section(const reporter& to, const node& value, std::string path, const 
 
 const node* section::find(std::string_view key) const {
     // A key that is read but not in the table would be refused for every user: a defect of ours.
-    assert(std::ranges::find(table_->keys, key) != table_->keys.end());
+    assert(std::ranges::find(table_.keys, key) != table_.keys.end());
     const node* n = value_->find(key);
     return n;
 }
@@ -205,6 +205,20 @@ bool section::texts(std::string_view key, std::vector<std::string>& out) const {
     }
     out = std::move(read);
     return true;
+}
+
+std::span<const node> section::required_items(std::string_view key, std::string_view expected) const {
+    const node* n = required(key);
+    if (n == nullptr) return {};
+    if (!n->is_sequence() || n->items.empty()) error(key, fmt::format("must be {}, not {}", expected, n->is_sequence() ? "an empty list" : n->shown()));
+    return n->items;
+}
+
+std::span<const member> section::required_members(std::string_view key, std::string_view expected) const {
+    const node* n = required(key);
+    if (n == nullptr) return {};
+    if (!n->is_mapping() || n->members.empty()) error(key, fmt::format("must be {}, not {}", expected, n->is_mapping() ? "an empty mapping" : n->shown()));
+    return n->members;
 }
 
 std::optional<std::size_t> section::word(std::string_view key, std::span<const std::string_view> words) const {

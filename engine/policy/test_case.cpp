@@ -16,19 +16,13 @@ constexpr std::int64_t second = 1'000'000'000;
 // Friday, 2027-01-15T08:00:00Z. Only rules with time windows look at it, and their cases can say `now`.
 constexpr std::int64_t default_now = 1'800'000'000;
 
-constexpr std::string_view test_keys[] = {"name", "now", "identity", "connection", "expect"};
-constexpr std::string_view identity_keys[] = {"backend", "issuer", "subject", "claims", "expires_in"};
-constexpr std::string_view connection_keys[] = {
-    "kind", "tls", "client_host", "user", "client_name", "mqtt_id", "lang", "version", "nkey", "server_id", "server_name", "server_cluster",
-    "server_tags", "client_tags", "server_pinned", "has_auth_token", "has_pass", "has_jwt", "has_nkey_signature"};
-constexpr std::string_view expect_keys[] = {"allow", "deny", "rule", "route", "account", "role", "name", "pub.allow", "pub.deny",
-                                            "sub.allow", "sub.deny", "tags", "resp", "ttl"};
-constexpr std::string_view expect_resp_keys[] = {"max", "ttl"};
-constexpr key_table test_table{"policy_test", test_keys};
-constexpr key_table identity_table{"test_identity", identity_keys};
-constexpr key_table connection_table{"test_connection", connection_keys};
-constexpr key_table expect_table{"test_expect", expect_keys};
-constexpr key_table expect_resp_table{"response", expect_resp_keys};
+constexpr auto test_table = keys_of("policy_test", "name", "now", "identity", "connection", "expect");
+constexpr auto identity_table = keys_of("test_identity", "backend", "issuer", "subject", "claims", "expires_in");
+constexpr auto connection_table = keys_of("test_connection", "kind", "tls", "client_host", "user", "client_name", "mqtt_id", "lang", "version", "nkey",
+                                          "server_id", "server_name", "server_cluster", "server_tags", "client_tags", "server_pinned",
+                                          "has_auth_token", "has_pass", "has_jwt", "has_nkey_signature");
+constexpr auto expect_table = keys_of("test_expect", "allow", "deny", "rule", "route", "account", "role", "name", "pub.allow", "pub.deny", "sub.allow", "sub.deny", "tags", "resp", "ttl");
+constexpr auto expect_resp_table = keys_of("response", "max", "ttl");
 
 constexpr std::string_view text_keys[] = {"client_host", "user", "client_name", "mqtt_id", "lang", "version", "nkey", "server_id", "server_name", "server_cluster"};
 constexpr std::string_view list_keys[] = {"pub.allow", "pub.deny", "sub.allow", "sub.deny", "tags"};

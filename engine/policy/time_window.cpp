@@ -21,8 +21,7 @@ constexpr int day_s = 86400;
 constexpr std::size_t max_windows = 64;
 constexpr std::size_t max_zone_bytes = 64;
 
-constexpr std::string_view window_keys[] = {"zone", "days", "from", "to"};
-constexpr key_table window_table{"time_window", window_keys};
+constexpr auto window_table = keys_of("time_window", "zone", "days", "from", "to");
 constexpr std::string_view day_words[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
 
 // The name becomes part of a path below the database; "right/" counts leap seconds, which unix time does not.
@@ -143,7 +142,7 @@ std::vector<time_window> parse_time_windows(const node& n, const std::string& pa
     return out;
 }
 
-const key_table& time_window_table() noexcept { return window_table; }
+key_table time_window_table() noexcept { return window_table; }
 
 std::optional<std::int64_t> parse_moment(const std::string& text) {
     // Abseil also takes "infinite-future" and blanks.

@@ -50,7 +50,7 @@ struct time_window {
 
 /// One mapping {zone, days, from, to} or a list of them. Reports everything wrong.
 [[nodiscard]] std::vector<time_window> parse_time_windows(const node& n, const std::string& path, const reporter& to);
-[[nodiscard]] const key_table& time_window_table() noexcept;
+[[nodiscard]] key_table time_window_table() noexcept;
 
 /// "2026-03-29T02:30:00+02:00" or with Z (RFC 3339), 1970 to 9999; unix seconds, fractions cut. nullopt = not one.
 [[nodiscard]] std::optional<std::int64_t> parse_moment(const std::string& text);

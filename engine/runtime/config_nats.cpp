@@ -10,6 +10,7 @@
 namespace callgate::runtime {
 
 using policy::key_table;
+using policy::keys_of;
 using policy::node;
 using policy::section;
 
@@ -17,16 +18,11 @@ namespace {
 
 constexpr std::int64_t millisecond = 1'000'000;
 
-constexpr std::string_view cluster_keys[] = {"name", "urls", "credentials", "tls", "links_per_server", "system", "reconnect_wait", "reconnect_wait_max", "max_pending_out"};
-constexpr std::string_view system_keys[] = {"urls", "credentials", "tls"};
-constexpr std::string_view credentials_keys[] = {"creds", "nkey", "user", "password", "password_file"};
-constexpr std::string_view secret_file_keys[] = {"file"};
-constexpr std::string_view tls_keys[] = {"ca_file", "cert_file", "key_file", "server_name"};
-constexpr key_table cluster_table{"cluster", cluster_keys};
-constexpr key_table system_table{"system", system_keys};
-constexpr key_table credentials_table{"credentials", credentials_keys};
-constexpr key_table secret_file_table{"secret_file", secret_file_keys};
-constexpr key_table tls_table{"tls", tls_keys};
+constexpr auto cluster_table = keys_of("cluster", "name", "urls", "credentials", "tls", "links_per_server", "system", "reconnect_wait", "reconnect_wait_max", "max_pending_out");
+constexpr auto system_table = keys_of("system", "urls", "credentials", "tls");
+constexpr auto credentials_table = keys_of("credentials", "creds", "nkey", "user", "password", "password_file");
+constexpr auto secret_file_table = keys_of("secret_file", "file");
+constexpr auto tls_table = keys_of("tls", "ca_file", "cert_file", "key_file", "server_name");
 
 struct parsed_url {
     std::string scheme, host;
@@ -90,14 +86,9 @@ struct link_reader {
         if (n == nullptr) return;
         const section t(in.to, *n, s.path_of("tls"), tls_table);
         net::tls_options o;
-        const auto file = [&](std::string_view key, std::string& out, bool secret) {
-            if (!t.text(key, out)) return;
-            out = in.absolute(out);
-            check_file(t, key, out, secret);
-        };
-        file("ca_file", o.ca_file, false);
-        file("cert_file", o.cert_file, false);
-        file("key_file", o.key_file, true);
+        read_file(t, "ca_file", o.ca_file, false, in);
+        read_file(t, "cert_file", o.cert_file, false, in);
+        read_file(t, "key_file", o.key_file, true, in);
         t.text("server_name", o.server_name);
         if (o.cert_file.empty() != o.key_file.empty()) {
             t.error(o.cert_file.empty() ? "key_file" : "cert_file", "a client certificate needs both cert_file and key_file");
@@ -110,21 +101,16 @@ struct link_reader {
         if (n == nullptr) return;
         const section c(in.to, *n, s.path_of("credentials"), credentials_table);
         std::string creds, nkey, user, password;
-        const auto file = [&](const section& from, std::string_view key, std::string& out) {
-            if (!from.text(key, out)) return;
-            out = in.absolute(out);
-            check_file(from, key, out, true);
-        };
-        file(c, "creds", creds);
-        file(c, "nkey", nkey);
+        read_file(c, "creds", creds, true, in);
+        read_file(c, "nkey", nkey, true, in);
         c.text("user", user);
         // A literal password was reported already, with every other literal secret.
         if (const node* p = c.find("password"); p != nullptr && !p->is_scalar()) {
             const section f(in.to, *p, c.path_of("password"), secret_file_table);
-            if (f.required("file") != nullptr) file(f, "file", password);
+            if (f.required("file") != nullptr) read_file(f, "file", password, true, in);
         }
         if (c.find("password") != nullptr && c.find("password_file") != nullptr) c.error("password_file", "stands beside password; keep one");
-        file(c, "password_file", password);
+        read_file(c, "password_file", password, true, in);
         const bool has_password = c.find("password") != nullptr || c.find("password_file") != nullptr;
         const bool named = c.find("user") != nullptr || has_password;
         const int kinds = (c.find("creds") != nullptr) + (c.find("nkey") != nullptr) + named;
@@ -153,17 +139,12 @@ struct link_reader {
 }  // namespace
 
 void read_nats(const section& root, loading& in) {
-    const node* n = root.required("nats");
-    if (n == nullptr) return;
-    if (!n->is_sequence() || n->items.empty()) {
-        root.error("nats", fmt::format("must be a list with at least one NATS cluster, not {}", n->is_sequence() ? "an empty list" : n->shown()));
-        return;
-    }
+    const auto clusters = root.required_items("nats", "a list with at least one NATS cluster");
     std::set<std::string> names;
-    for (std::size_t i = 0; i < n->items.size(); ++i) {
+    for (std::size_t i = 0; i < clusters.size(); ++i) {
         nats_options o;
-        o.line = n->items[i].line;
-        const section s(in.to, n->items[i], fmt::format("nats[{}]", i), cluster_table);
+        o.line = clusters[i].line;
+        const section s(in.to, clusters[i], fmt::format("nats[{}]", i), cluster_table);
         if (s.required("name") != nullptr && s.text("name", o.name)) {
             const bool plain = o.name.size() <= 64 && o.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
             if (!plain) s.error("name", "is 1 to 64 letters, digits, _ and -");

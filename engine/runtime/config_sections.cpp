@@ -16,6 +16,7 @@
 namespace callgate::runtime {
 
 using policy::key_table;
+using policy::keys_of;
 using policy::node;
 using policy::section;
 
@@ -25,24 +26,15 @@ constexpr std::int64_t millisecond = 1'000'000;
 constexpr std::int64_t second = 1000 * millisecond;
 
 constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
-constexpr std::string_view plugins_keys[] = {"directories", "sha256"};
-constexpr std::string_view instance_keys[] = {"plugin", "type", "config", "max_in_flight", "timeout"};
-constexpr std::string_view account_keys[] = {"key", "signer", "roles"};
-constexpr std::string_view admission_keys[] = {"max_in_flight", "max_queued", "max_queued_bytes", "age_limit", "default_budget", "kick_after", "kicks_per_second"};
-constexpr std::string_view admin_keys[] = {"listen", "token_file", "tls"};
-constexpr std::string_view admin_tls_keys[] = {"cert_file", "key_file", "client_ca_file"};
-constexpr std::string_view audit_keys[] = {"path", "on_full"};
-constexpr std::string_view log_keys[] = {"level", "format"};
-constexpr std::string_view callout_keys[] = {"mode", "account", "system_account", "queue", "issuer", "xkeys", "allow_plaintext", "servers", "leeway", "safety", "max_request_bytes", "deny"};
-constexpr key_table plugins_table{"plugins", plugins_keys};
-constexpr key_table instance_table{"instance", instance_keys};
-constexpr key_table account_table{"account", account_keys};
-constexpr key_table admission_table{"admission", admission_keys};
-constexpr key_table admin_table{"admin", admin_keys};
-constexpr key_table admin_tls_table{"admin_tls", admin_tls_keys};
-constexpr key_table audit_table{"audit", audit_keys};
-constexpr key_table log_table{"log", log_keys};
-constexpr key_table callout_table{"callout", callout_keys};
+constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
+constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout");
+constexpr auto account_table = keys_of("account", "key", "signer", "roles");
+constexpr auto admission_table = keys_of("admission", "max_in_flight", "max_queued", "max_queued_bytes", "age_limit", "default_budget", "kick_after", "kicks_per_second");
+constexpr auto admin_table = keys_of("admin", "listen", "token_file", "tls");
+constexpr auto admin_tls_table = keys_of("admin_tls", "cert_file", "key_file", "client_ca_file");
+constexpr auto audit_table = keys_of("audit", "path", "on_full");
+constexpr auto log_table = keys_of("log", "level", "format");
+constexpr auto callout_table = keys_of("callout", "mode", "account", "system_account", "queue", "issuer", "xkeys", "allow_plaintext", "servers", "leeway", "safety", "max_request_bytes", "deny");
 
 // Names that become file names, metric labels and halves of "<provider>/<label>".
 bool is_identifier(std::string_view name, bool dash) {
@@ -75,6 +67,12 @@ void check_file(const section& s, std::string_view key, const std::string& path,
     } else if (secret && (st.st_mode & 0027) != 0) {
         s.error(key, fmt::format("file mode {:04o} of {} lets others read or change the secret; chmod 600", st.st_mode & 07777u, path));
     }
+}
+
+void read_file(const section& s, std::string_view key, std::string& out, bool secret, const loading& in) {
+    if (!s.text(key, out)) return;
+    out = in.absolute(out);
+    check_file(s, key, out, secret);
 }
 
 std::optional<key_ref> parse_key_ref(const std::string& text, int line, const std::string& path, const policy::reporter& to) {
@@ -178,13 +176,7 @@ void read_callout(const section& root, loading& in) {
 
 // ---- keys, backends ----------------------------------------------------------------------------------
 void read_instances(const section& root, std::string_view key, std::vector<instance_options>& out, loading& in) {
-    const node* n = root.required(key);
-    if (n == nullptr) return;
-    if (!n->is_mapping() || n->members.empty()) {
-        root.error(key, fmt::format("must be a mapping of names to plugin instances, not {}", n->is_mapping() ? "an empty mapping" : n->shown()));
-        return;
-    }
-    for (const auto& m : n->members) {
+    for (const auto& m : root.required_members(key, "a mapping of names to plugin instances")) {
         instance_options i;
         i.name = m.key;
         i.line = m.line;
@@ -211,13 +203,7 @@ void read_instances(const section& root, std::string_view key, std::vector<insta
 
 // ---- accounts ----------------------------------------------------------------------------------------
 void read_accounts(const section& root, loading& in) {
-    const node* n = root.required("accounts");
-    if (n == nullptr) return;
-    if (!n->is_mapping() || n->members.empty()) {
-        root.error("accounts", fmt::format("must be a mapping with the accounts clients may be placed in, not {}", n->is_mapping() ? "an empty mapping" : n->shown()));
-        return;
-    }
-    for (const auto& m : n->members) {
+    for (const auto& m : root.required_members("accounts", "a mapping with the accounts clients may be placed in")) {
         account_options a;
         a.name = m.key;
         a.line = m.line;
@@ -265,19 +251,14 @@ void read_admin(const section& root, loading& in) {
     if (n == nullptr) return;
     admin_options& a = in.value.admin;
     const section s(in.to, *n, "admin", admin_table);
-    const auto file = [&](const section& from, std::string_view key, std::string& out, bool secret) {
-        if (!from.text(key, out)) return;
-        out = in.absolute(out);
-        check_file(from, key, out, secret);
-    };
-    file(s, "token_file", a.token_file, true);
+    read_file(s, "token_file", a.token_file, true, in);
     if (const node* tls = s.find("tls")) {
         const section t(in.to, *tls, "admin.tls", admin_tls_table);
         t.required("cert_file");
         t.required("key_file");
-        file(t, "cert_file", a.cert_file, false);
-        file(t, "key_file", a.key_file, true);
-        file(t, "client_ca_file", a.client_ca_file, false);
+        read_file(t, "cert_file", a.cert_file, false, in);
+        read_file(t, "key_file", a.key_file, true, in);
+        read_file(t, "client_ca_file", a.client_ca_file, false, in);
     }
     if (s.required("listen") == nullptr || !s.text("listen", a.listen)) return;
     if (a.listen.starts_with("unix:")) {

@@ -36,6 +36,9 @@ void check_together(const policy::section& root, loading& in);
 /// A secret that others may read is an error.
 void check_file(const policy::section& s, std::string_view key, const std::string& path, bool secret);
 
+/// The path of a file, made absolute; check_file judges it.
+void read_file(const policy::section& s, std::string_view key, std::string& out, bool secret, const loading& in);
+
 /// "<provider>/<label>"; reports what is wrong with it.
 [[nodiscard]] std::optional<key_ref> parse_key_ref(const std::string& text, int line, const std::string& path, const policy::reporter& to);
 

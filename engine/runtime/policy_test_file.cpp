@@ -6,8 +6,7 @@
 namespace callgate::runtime {
 namespace {
 
-constexpr std::string_view file_keys[] = {"tests"};
-constexpr policy::key_table file_table{"policy_test_file", file_keys};
+constexpr auto file_table = policy::keys_of("policy_test_file", "tests");
 
 }  // namespace
 
