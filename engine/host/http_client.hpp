@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <callgate/abi/ext/http_client.h>
+#include <callgate/abi/ext/draft/http_client.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -15,7 +15,7 @@
 namespace callgate::host {
 
 /// http-client/1 of one instance: libcurl's multi interface on the control thread's io_context, with a
-/// connection pool of its own. Rules as documented in callgate/abi/ext/http_client.h; in addition custom headers
+/// connection pool of its own. Rules as documented in callgate/abi/ext/draft/http_client.h; in addition custom headers
 /// that frame the message (Content-Length, Transfer-Encoding, Connection) and credentials in URLs are refused.
 /// Error texts hold the origin and the address, never path, query, headers or body.
 class http_client : public std::enable_shared_from_this<http_client> {

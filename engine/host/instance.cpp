@@ -76,7 +76,7 @@ instance::instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const man
       library_(std::move(library)),
       options_(std::move(options)),
       owner_(options_.breaker, options_.max_in_flight),
-      services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared)),
+      services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared), options_.secrets, options_.uses),
       shards_(loop_->shard() + 1) {}
 
 error instance::named(error e, std::string_view what) const {
@@ -168,7 +168,10 @@ void instance::start(std::int64_t timeout_ns, done then) {
         if (!r) return then(std::move(r));
         const auto ready = [this, then](result<void> all) {
             services_.metrics().freeze();
-            if (all) phase_ = phase::started;
+            if (all) {
+                phase_ = phase::started;
+                services_.shared().directory->add(shared_from_this());
+            }
             then(std::move(all));
         };
         if (kind_ == CG_KIND_KEY_PROVIDER) list_keys(deadline, {}, 0, ready);
@@ -181,11 +184,13 @@ void instance::drain(std::int64_t timeout_ns, done then) {
     // stop must find that out as well.
     if (phase_ == phase::made) return loop_->post([then = std::move(then)] { then({}); });
     phase_ = phase::draining;
+    services_.shared().directory->remove(*this);
     call("drain", life_.drain, timeout_ns, {}, std::move(then));
 }
 
 void instance::stop(std::int64_t timeout_ns, done then) {
     if (phase_ == phase::made || phase_ == phase::stopped) return loop_->post([then = std::move(then)] { then({}); });
+    services_.shared().directory->remove(*this);
     services_.workers().drop_calls();
     call("stop", life_.stop, timeout_ns, {}, [this, timeout_ns, then = std::move(then)](result<void> r) {
         if (!r) return then(std::move(r));
@@ -204,7 +209,7 @@ void instance::stopped() {
     phase_ = phase::stopped;
     if (const auto left = services_.close(); left != 0) {
         owner_.metrics.faults.fetch_add(left, std::memory_order_relaxed);
-        log::warn("plugin stopped with timers, jobs, watches or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
+        log::warn("plugin stopped with timers, jobs, watches, calls or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
     }
 }
 

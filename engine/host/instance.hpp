@@ -29,6 +29,8 @@ struct instance_options {
     std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
     breaker_options breaker{};
+    std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1)
+    std::shared_ptr<secret_vault> secrets{};  ///< what config_json has handles of; see seal_secrets
 };
 
 struct health_report {
@@ -83,6 +85,9 @@ class instance : public std::enable_shared_from_this<instance> {
     void detach(std::uint32_t shard);
     /// After stop and all detaches (or when never started): frees the plugin's instance.
     result<void> destroy();
+
+    /// Reads the files behind the instance's secrets again and tells the plugin which changed.
+    void reread_secrets() { if (phase_ == phase::started) services_.secrets().reread(); }
 
     /// nullptr when the instance is of another kind. They share the life of the instance.
     [[nodiscard]] std::shared_ptr<flow::auth_port> auth();

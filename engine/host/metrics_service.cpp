@@ -39,7 +39,7 @@ void metric_names::give_back(const std::string& name) {
 
 metrics_service::~metrics_service() {
     for (std::size_t i = 0; i < count_; ++i) {
-        const std::unique_ptr<metric> m(metrics_[i].load(std::memory_order_relaxed));
+        const std::unique_ptr<definition> m(metrics_[i].load(std::memory_order_relaxed));
         if (names_) names_->give_back(m->name);
     }
 }
@@ -57,7 +57,7 @@ cg_status metrics_service::define(const cg_metric_definition& d, cg_metric& hand
         why = "256 metrics are defined already";
         return CG_E_BUSY;
     }
-    auto m = std::make_unique<metric>();
+    auto m = std::make_unique<definition>();
     m->name = bounded(d.name, max_name + 1);
     m->help = bounded(d.help, max_help + 1);
     m->kind = d.kind;

@@ -71,7 +71,7 @@ class metrics_service {
     struct alignas(128) line {
         std::array<std::atomic<std::uint64_t>, 16> cells{};
     };
-    struct metric {
+    struct definition {
         std::string name, help;
         std::uint32_t kind = 0, unit = 0;
         std::vector<std::pair<std::string, std::string>> labels;
@@ -82,7 +82,7 @@ class metrics_service {
             return lines[shard * lines_per_shard + i / 16].cells[i % 16];
         }
     };
-    [[nodiscard]] const metric* find(cg_metric m, std::uint32_t kind) const noexcept {
+    [[nodiscard]] const definition* find(cg_metric m, std::uint32_t kind) const noexcept {
         if (m == 0 || m > max_metrics) return nullptr;
         const auto* found = metrics_[m - 1].load(std::memory_order_acquire);
         return found != nullptr && found->kind == kind ? found : nullptr;
@@ -93,7 +93,7 @@ class metrics_service {
     const std::shared_ptr<metric_names> names_;
     bool frozen_ = false;
     std::size_t count_ = 0;
-    std::array<std::atomic<metric*>, max_metrics> metrics_{};  // filled in order, never emptied
+    std::array<std::atomic<definition*>, max_metrics> metrics_{};  // filled in order, never emptied
 };
 
 /// Metrics of one instance and the labels that tell it from the others.

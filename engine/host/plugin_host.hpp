@@ -51,6 +51,11 @@ class plugin_host {
     void retire(std::shared_ptr<instance> i, std::int64_t timeout_ns,
                 std::function<void(std::uint32_t, std::function<void()>)> run_on_shard, instance::done then);
 
+    /// [any] To every instance that subscribed (events/1).
+    void publish(const host_event& e) { shared_->events->publish(e); }
+    /// [any] For whoever caches verdicts (cache-invalidate/1).
+    [[nodiscard]] std::shared_ptr<const verdict_invalidations> invalidations() const { return shared_->invalidations; }
+
     [[nodiscard]] std::uint32_t shards() const noexcept { return loop_->shard(); }
     /// Shard index under which the control thread itself may authenticate, sign or agree on keys.
     [[nodiscard]] std::uint32_t control_shard() const noexcept { return loop_->shard(); }

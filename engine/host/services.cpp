@@ -2,7 +2,7 @@
 #include "engine/host/services.hpp"
 
 #include <callgate/abi/entry.h>
-#include <callgate/abi/ext/http_client.h>
+#include <callgate/abi/ext/draft/http_client.h>
 
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
@@ -92,7 +92,8 @@ bool log_limiter::admit(std::int64_t now_ns, std::uint64_t& suppressed) noexcept
 }
 
 services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
-                   std::shared_ptr<shared_services> shared)
+                   std::shared_ptr<shared_services> shared, std::shared_ptr<secret_vault> secrets,
+                   std::vector<std::string> uses)
     : loop_(std::move(loop)),
       owner_(owner),
       name_(std::move(instance_name)),
@@ -100,7 +101,11 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
       http_(std::make_shared<http_client>(loop_->io())),
       shared_(std::move(shared)),
       metrics_(std::make_shared<metrics_service>(loop_->shard(), shared_->names)),
-      workers_(std::make_shared<worker_service>(loop_, shared_->pool, owner_)) {
+      workers_(std::make_shared<worker_service>(loop_, shared_->pool, owner_)),
+      events_(std::make_shared<event_service>(loop_, shared_->events)),
+      calls_(std::make_shared<instance_calls>(loop_, shared_->directory, std::move(uses))),
+      descriptors_(loop_->io()),
+      secrets_(std::move(secrets)) {
     host_.struct_size = sizeof host_;
     host_.abi_major = CG_ABI_MAJOR;
     host_.abi_minor = abi_minor;
@@ -113,6 +118,11 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
         if (wanted == CG_EXT_SNAPSHOT) return &snapshot_api;
         if (wanted == CG_EXT_HTTP_CLIENT) return &http_client::api;
         if (wanted == CG_EXT_WORKER) return &worker_service::api;
+        if (wanted == CG_EXT_INSTANCE) return &instance_calls::api;
+        if (wanted == CG_EXT_FD) return &fd_service::api;
+        if (wanted == CG_EXT_SECRETS) return &secret_service::api;
+        if (wanted == CG_EXT_EVENTS) return &event_service::api;
+        if (wanted == CG_EXT_CACHE_INVALIDATE) return &cache_invalidate_api;
         if (wanted == CG_EXT_METRICS) return &metrics_service::api;
         return nullptr;
     };
@@ -121,7 +131,11 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
 
 services::~services() { close(); }
 
-std::size_t services::close() { return timers_->close() + http_->close() + workers_->close(); }
+std::size_t services::close() {
+    events_->close();
+    secrets_.close();
+    return timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close();
+}
 
 cg_snapshot_cell* services::create_cell(void (*destroy)(void*)) {
     auto cell = std::make_shared<cg_snapshot_cell>(destroy, this);

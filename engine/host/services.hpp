@@ -9,10 +9,13 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "engine/base/log.hpp"
 #include "engine/base/snapshot_cell.hpp"
 #include "engine/host/control_loop.hpp"
+#include "engine/host/fd_service.hpp"
+#include "engine/host/secret_service.hpp"
 #include "engine/host/shared_services.hpp"
 
 namespace callgate::host {
@@ -35,18 +38,19 @@ class log_limiter {
     std::uint64_t suppressed_ = 0;
 };
 
-/// What one instance gets from its host: cg_core and the capabilities (timer/1, snapshot/1, http-client/1).
+/// What one instance gets from its host: cg_core and the capabilities (sdk/docs/abi.md, "Host capabilities").
 /// Lives from before create() until after destroy().
 class services {
   public:
     services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
-             std::shared_ptr<shared_services> shared = std::make_shared<shared_services>());
+             std::shared_ptr<shared_services> shared = std::make_shared<shared_services>(), std::shared_ptr<secret_vault> secrets = nullptr,
+             std::vector<std::string> uses = {});
     services(const services&) = delete;
     services& operator=(const services&) = delete;
     ~services();
 
     [[nodiscard]] const cg_host* host() const noexcept { return &host_; }
-    /// [control] After the plugin's stop: drops timers and exchanges it left behind; their functions are not called.
+    /// [control] After the plugin's stop: drops timers, exchanges, jobs and watches it left behind; their functions are not called.
     /// Returns how many there were (each a breach of the ABI).
     std::size_t close();
 
@@ -55,6 +59,10 @@ class services {
     [[nodiscard]] operation_owner& owner() noexcept { return owner_; }
     [[nodiscard]] timer_service& timers() noexcept { return *timers_; }
     [[nodiscard]] http_client& http() noexcept { return *http_; }
+    [[nodiscard]] fd_service& descriptors() noexcept { return descriptors_; }
+    [[nodiscard]] event_service& events() noexcept { return *events_; }
+    [[nodiscard]] instance_calls& calls() noexcept { return *calls_; }
+    [[nodiscard]] secret_service& secrets() noexcept { return secrets_; }
     [[nodiscard]] worker_service& workers() noexcept { return *workers_; }
     [[nodiscard]] metrics_service& metrics() noexcept { return *metrics_; }
     [[nodiscard]] std::shared_ptr<const metrics_service> exported() const noexcept { return metrics_; }
@@ -80,6 +88,10 @@ class services {
     std::shared_ptr<shared_services> shared_;
     std::shared_ptr<metrics_service> metrics_;
     std::shared_ptr<worker_service> workers_;
+    std::shared_ptr<event_service> events_;
+    std::shared_ptr<instance_calls> calls_;
+    fd_service descriptors_;
+    secret_service secrets_;
     std::mutex cells_mutex_;
     std::map<cg_snapshot_cell*, std::shared_ptr<cg_snapshot_cell>> cells_;
 };

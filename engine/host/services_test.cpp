@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host/services.hpp"
 
-#include <callgate/abi/ext/http_client.h>
+#include <callgate/abi/ext/draft/http_client.h>
 #include <callgate/abi/ext/timer.h>
 
 #include <boost/asio/executor_work_guard.hpp>

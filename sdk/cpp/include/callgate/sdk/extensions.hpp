@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <callgate/abi/ext/http_client.h>
+#include <callgate/abi/ext/draft/http_client.h>
 #include <callgate/abi/ext/snapshot.h>
 #include <callgate/abi/ext/timer.h>
 #include <callgate/sdk/host.hpp>

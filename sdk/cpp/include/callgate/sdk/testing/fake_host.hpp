@@ -4,6 +4,7 @@
 #include <callgate/abi/key_provider.h>
 #include <callgate/sdk/extensions.hpp>
 #include <callgate/sdk/testing/capture.hpp>
+#include <callgate/sdk/testing/fake_capabilities.hpp>
 #include <condition_variable>
 #include <deque>
 #include <limits>
@@ -48,7 +49,7 @@ struct log_record {
     }
 };
 
-class fake_host {
+class fake_host : public fake_capabilities {
   public:
     /// Answers GETs and the like while run() is called; without a route an exchange waits in pending_http().
     using route = std::function<fake_response(const fake_request&)>;
@@ -116,7 +117,7 @@ class fake_host {
         host_.abi_major = CG_ABI_MAJOR;
         host_.abi_minor = CG_ABI_MINOR;
         host_.shard_count = shards;
-        host_.impl = this;
+        host_.impl = static_cast<fake_capabilities*>(this);
         host_.core = &core_;
         host_.query = [](const cg_host* h, cg_str id) noexcept -> const void* { return self(h).find(view(id)); };
         host_.instance_name = to_c(name_);
@@ -285,7 +286,7 @@ class fake_host {
         std::uint32_t last_pin = 0;
     };
 
-    static fake_host& self(const cg_host* h) noexcept { return *static_cast<fake_host*>(h->impl); }
+    static fake_host& self(const cg_host* h) noexcept { return static_cast<fake_host&>(*static_cast<fake_capabilities*>(h->impl)); }
     static cell_impl& impl(cg_snapshot_cell* c) noexcept { return *reinterpret_cast<cell_impl*>(c); }
 
     const void* find(std::string_view id) const noexcept {
@@ -294,7 +295,7 @@ class fake_host {
         if (id == CG_EXT_TIMER) return &timer_;
         if (id == CG_EXT_SNAPSHOT) return &snapshot_;
         if (id == CG_EXT_HTTP_CLIENT) return &http_;
-        return nullptr;
+        return find_draft(id);
     }
     std::int64_t time_left(cg_op op) const {
         const std::lock_guard lock(mutex_);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef CALLGATE_ABI_EXT_HTTP_CLIENT_H
-#define CALLGATE_ABI_EXT_HTTP_CLIENT_H
+#ifndef CALLGATE_ABI_EXT_DRAFT_HTTP_CLIENT_H
+#define CALLGATE_ABI_EXT_DRAFT_HTTP_CLIENT_H
 #include <callgate/abi/host.h>
 #ifdef __cplusplus
 extern "C" {
