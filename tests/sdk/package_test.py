@@ -51,7 +51,7 @@ class world:
         done = subprocess.run(command, cwd=cwd or self.empty, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
                               stdin=subprocess.DEVNULL, **options)
         good = done.returncode == 0 if status == 0 else done.returncode != 0
-        expect(good, f"exit status {done.returncode} of {command}:\n{done.stdout[-6000:]}")
+        expect(good, f"exit status {done.returncode} of {command}:\n{done.stdout[-4000:]}")
         return done.stdout
 
     def shell(self, script, **options):

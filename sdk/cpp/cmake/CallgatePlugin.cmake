@@ -4,8 +4,6 @@
 # nothing else. Sources in C++ get callgate::sdk and C++20, sources in C alone get callgate::abi and C11; a project of
 # C alone needs no C++ compiler. The module lands in CALLGATE_PLUGIN_DIR where that is set, otherwise where CMake puts
 # modules (the current binary directory).
-set(CALLGATE_PLUGIN_MAP ${CMAKE_CURRENT_LIST_DIR}/plugin.map)
-
 function(callgate_add_plugin name)
   cmake_parse_arguments(P "" "" "SOURCES;LIBS" ${ARGN})
   if(P_UNPARSED_ARGUMENTS)
@@ -19,11 +17,12 @@ function(callgate_add_plugin name)
     message(FATAL_ERROR "callgate_add_plugin(${name}): a plugin's name has small letters, digits and _, and starts with a letter")
   endif()
   set(target plugin_${name})
+  set(map ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map)
   add_library(${target} MODULE ${P_SOURCES})
   set_target_properties(${target} PROPERTIES
     PREFIX "" SUFFIX ".so" OUTPUT_NAME callgate_${name}
     CXX_VISIBILITY_PRESET hidden C_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    LINK_DEPENDS ${CALLGATE_PLUGIN_MAP})
+    LINK_DEPENDS ${map})
   if(CALLGATE_PLUGIN_DIR)
     set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CALLGATE_PLUGIN_DIR})
   endif()
@@ -40,7 +39,7 @@ function(callgate_add_plugin name)
     target_compile_features(${target} PRIVATE c_std_11)
     target_link_libraries(${target} PRIVATE callgate::abi)
   endif()
-  target_link_options(${target} PRIVATE -Wl,--version-script=${CALLGATE_PLUGIN_MAP} -Wl,--exclude-libs,ALL
+  target_link_options(${target} PRIVATE -Wl,--version-script=${map} -Wl,--exclude-libs,ALL
     -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
   # A sanitizer's run time is in the executable; its symbols stay undefined here on purpose.
   if(NOT CALLGATE_SANITIZE AND NOT "${CMAKE_C_FLAGS} ${CMAKE_CXX_FLAGS}" MATCHES "-fsanitize=")
