@@ -14,6 +14,7 @@
 #include "engine/cli/process.hpp"
 #ifdef CALLGATE_CLI_HOST
 #include "engine/cli/cmd_plugin.hpp"
+#include "engine/cli/cmd_plugin_new.hpp"
 #include "engine/host/probe.hpp"
 #endif
 #ifdef CALLGATE_CLI_CONFIG
@@ -40,6 +41,9 @@ int status_of(const result<void>& outcome) {
 struct arguments {
     std::string directory, file, cases, kind, out_file, mode, plugin;
     std::vector<std::string> issuers, directories;
+#ifdef CALLGATE_CLI_HOST
+    cli::plugin_new_request plugin_new;
+#endif
     bool to_stdout = false;
     cli::init_request init;
     cli::argon2_cost cost;
@@ -143,6 +147,13 @@ void add_plugins(CLI::App& app, arguments& a, int& status) {
     inspect->add_option("PLUGIN", a.plugin, "name, or path of a .so file")->required();
     inspect->add_option("--directory", a.directories, "folder, repeatable; default: beside the executable")->allow_extra_args(false);
     inspect->callback([&a, &status, directories] { status = status_of(cli::run_plugin_inspect(a.plugin, directories(), std::cout)); });
+
+    auto* fresh = plugin->add_subcommand("new", "make a project that builds a plugin of your own with the installed SDK");
+    fresh->add_option("NAME", a.plugin_new.name, "a-z, 0-9 and single _, such as auth_acme")->required();
+    fresh->add_option("--lang", a.plugin_new.language, "c++ (the default) or c")->check(CLI::IsMember({"c++", "c"}));
+    fresh->add_option("--dir", a.plugin_new.directory, "folder for it; default NAME. Nothing in it is overwritten");
+    fresh->add_option("--template", a.plugin_new.templates, "folder of templates; default: the SDK's, seen from the executable");
+    fresh->callback([&a, &status] { status = status_of(cli::run_plugin_new(a.plugin_new, std::cout)); });
 
     auto* probe = app.add_subcommand("plugin-probe", "")->group("");
     probe->add_option("FILE", a.file)->required();
