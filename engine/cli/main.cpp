@@ -22,6 +22,7 @@
 #endif
 #ifdef CALLGATE_CLI_RUNTIME
 #include "engine/cli/cmd_check.hpp"
+#include "engine/cli/cmd_store.hpp"
 #include "engine/runtime/serve.hpp"
 #endif
 
@@ -43,6 +44,9 @@ struct arguments {
     std::vector<std::string> issuers, directories;
 #ifdef CALLGATE_CLI_HOST
     cli::plugin_new_request plugin_new;
+#endif
+#ifdef CALLGATE_CLI_RUNTIME
+    cli::store_request store;
 #endif
     bool to_stdout = false;
     cli::init_request init;
@@ -110,6 +114,28 @@ void add_tools(CLI::App& app, arguments& a, int& status) {
 }
 
 #ifdef CALLGATE_CLI_RUNTIME
+void add_store(CLI::App& app, arguments& a, int& status) {
+    using verb = cli::store_request::verb;
+    auto* store = app.add_subcommand("store", "documents of a claim store, such as the grants a policy looks up")->require_subcommand(1);
+    const auto add = [&](const char* name, const char* text, verb what) {
+        auto* c = store->add_subcommand(name, text);
+        c->add_option("--config", a.store.config_file, "callgate.yaml")->required();
+        c->add_option("--store", a.store.store, "name under stores; default: the only one");
+        auto* key = c->add_option(what == verb::scan ? "PREFIX" : "KEY", a.store.key, what == verb::scan ? "keys that begin so; default: all" : "such as grants/alice");
+        if (what != verb::scan) key->required();
+        if (what == verb::put) c->add_option("FILE", a.store.document_file, "the document; default: standard input");
+        if (what == verb::put || what == verb::erase) maybe(c, "--at", a.store.at_revision, "only if the key has this revision; 0: only if it is absent");
+        c->callback([&a, &status, what] {
+            a.store.what = what;
+            status = status_of(cli::run_store(a.store, std::cin, std::cout, std::cerr));
+        });
+    };
+    add("get", "print a document", verb::get);
+    add("put", "store a document under a key", verb::put);
+    add("delete", "remove a key", verb::erase);
+    add("scan", "list keys with revision and size", verb::scan);
+}
+
 void add_daemon(CLI::App& app, arguments& a, int& status) {
     auto* serve = app.add_subcommand("serve", "answer the callouts of nats-servers, in the foreground");
     serve->add_option("FILE", a.file, "callgate.yaml")->required();
@@ -179,6 +205,7 @@ int main(int argc, char** argv) {
 #endif
 #ifdef CALLGATE_CLI_RUNTIME
     add_daemon(app, a, status);
+    add_store(app, a, status);
 #endif
 #ifdef CALLGATE_CLI_HOST
     add_plugins(app, a, status);

@@ -77,6 +77,10 @@ action callout_fsm::resume(event e) {
             assert(e.what == event::kind::backend_replied && e.reply != nullptr);
             return judge(*e.reply);
 
+        case state::looking_up:
+            assert(e.what == event::kind::looked_up && e.stored != nullptr);
+            return judge_stored(*e.stored);
+
         case state::signing_user:
             // Two signatures by two keys, the inner one first: the response contains the user JWT as text.
             if (e.what == event::kind::sign_failed) return shed(drop_reason::sign_failed, "user JWT was not signed");

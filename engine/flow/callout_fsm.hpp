@@ -36,11 +36,13 @@ struct event {
         agreed,          ///< the shared key asked for is in the cache, or its failure is
         not_agreed,      ///< no key agreement was possible now
         backend_replied,
+        looked_up,       ///< the claim store answered, or could not
         signed_,
         sign_failed,
         out_of_time,
     } what = kind::start;
     auth_result* reply = nullptr;                  ///< backend_replied; may be moved from
+    stored_result* stored = nullptr;               ///< looked_up
     std::span<const std::uint8_t> signature = {};  ///< signed_: 64 bytes, already verified where that is asked for
 };
 
@@ -48,6 +50,7 @@ struct action {
     enum class kind : std::uint8_t {
         agree,         ///< make the shared key of request::xkey and request::peer; then agreed or not_agreed
         authenticate,  ///< ask `backend` with request::ask; then backend_replied
+        look_up,       ///< ask `store` for the key of the decision; then looked_up
         sign,          ///< sign request::token with request::signer; then signed_ or sign_failed
         reply,         ///< send `payload`; the end
         shed,          ///< no reply although the request is good; the end
@@ -56,6 +59,7 @@ struct action {
     observe::drop_reason why = observe::drop_reason::not_decodable;  ///< shed, drop
     std::string detail = {};                                        ///< for the log, from our own words only
     auth_port* backend = nullptr;
+    store_port* store = nullptr;
     std::uint32_t purpose = 0;  ///< sign: CG_SIGN_*
     std::span<const std::uint8_t> payload = {};
 };
@@ -78,7 +82,7 @@ class callout_fsm {
     [[nodiscard]] bool over() const noexcept { return state_ == state::over; }
 
   private:
-    enum class state : std::uint8_t { idle, opening, authenticating, signing_user, signing_response, over };
+    enum class state : std::uint8_t { idle, opening, authenticating, looking_up, signing_user, signing_response, over };
 
     // intake.cpp: from bytes to a verified request
     action open();
@@ -88,6 +92,8 @@ class callout_fsm {
     action route();
     action next_backend();
     action judge(auth_result& reply);
+    action look_up();
+    action judge_stored(stored_result& found);
     action grant();
     action deny(std::string_view reason_id, std::string_view reason);
     bool prepare_ask();

@@ -203,6 +203,37 @@ action callout_fsm::judge(auth_result& reply) {
     const auto& policy = *r_.config->policy;
     d = reply.grant ? policy.admit(r_.connection, r_.who, *reply.grant, now, c_.next_jitter())
                     : policy.decide(r_.connection, r_.who, now, c_.next_jitter());
+    return d.stored ? look_up() : grant();
+}
+
+// The rules matched and leave the grant to a claim store.
+action callout_fsm::look_up() {
+    const auto& stores = r_.config->stores;
+    const auto it = std::find_if(stores.begin(), stores.end(), [&](const auto& s) { return s->name() == r_.decision.stored->store; });
+    close_stage(observe::stage::policy);
+    if (it == stores.end()) {
+        r_.decision.reason_id = "store_unavailable";
+        return shed(drop_reason::backend_unavailable, "rule names a claim store that is not loaded");
+    }
+    if (c_.clock.mono_ns() >= r_.deadline_ns) return shed(drop_reason::out_of_time, "deadline passed before the claim store was asked");
+    state_ = state::looking_up;
+    action a{.what = action::kind::look_up};
+    a.store = it->get();
+    return a;
+}
+
+action callout_fsm::judge_stored(stored_result& found) {
+    auto& d = r_.decision;
+    switch (found.what) {
+        case stored_result::state::found: break;
+        case stored_result::state::missing: return deny("no_stored_grant", "the claim store has no grant under " + d.stored->key);
+        case stored_result::state::unavailable:
+            // Who might be let in is told to come again, never refused.
+            d.reason_id = "store_unavailable";
+            d.reason = std::move(found.reason);
+            return shed(drop_reason::backend_unavailable, "claim store " + d.stored->store + " is unavailable");
+    }
+    d = r_.config->policy->admit_stored(r_.connection, r_.who, d, *found.document, c_.clock.wall_s(), c_.next_jitter());
     return grant();
 }
 

@@ -99,6 +99,31 @@ struct test_backend final : auth_port {
     std::size_t calls = 0;
 };
 
+/// Documents by key; with `hold` lookups wait for complete().
+struct test_store final : store_port {
+    explicit test_store(std::string n) : name_(std::move(n)) {}
+    std::string_view name() const override { return name_; }
+    void get(std::uint32_t, std::string_view key, std::int64_t deadline_ns, request_tag tag, completion_sink& sink) override {
+        last_key = key;
+        last_deadline_ns = deadline_ns;
+        ++calls;
+        if (hold) return open.push_back({tag, &sink});
+        sink.on_stored(tag, answer(last_key));
+    }
+    stored_result answer(const std::string& key) const {
+        if (down) return {stored_result::state::unavailable, nullptr, 0, "store is down"};
+        const auto i = documents.find(key);
+        if (i == documents.end()) return {stored_result::state::missing, nullptr, 0, ""};
+        return {stored_result::state::found, std::make_shared<const std::string>(i->second), 1, ""};
+    }
+    std::string name_, last_key;
+    std::map<std::string, std::string> documents;
+    bool hold = false, down = false;
+    std::vector<std::pair<request_tag, completion_sink*>> open;
+    std::int64_t last_deadline_ns = 0;
+    std::size_t calls = 0;
+};
+
 /// Real keys. Inline by default; with `hold` jobs wait for complete().
 struct test_keys final : key_port {
     explicit test_keys(std::string n) : name_(std::move(n)) {}
@@ -206,7 +231,28 @@ struct test_policy final : policy::compiled {
         if (d.grant.exp == 0) d.grant.exp = now + 3600;
         return d;
     }
+    policy::decision admit_stored(const policy::connection& c, const policy::identity& who, const policy::decision& asked, std::string_view document,
+                                  std::int64_t now, double j) const override {
+        last_document = document;
+        policy::decision open = given;
+        (void)asked;
+        if (document == "refuse") {
+            open.allow = false;
+            open.reason_id = "stored_grant_invalid";
+            return open;
+        }
+        open.stored.reset();
+        open.allow = true;
+        open.reason_id = "ok";
+        if (open.grant.name.empty()) open.grant.name = who.subject;
+        if (open.grant.exp == 0) open.grant.exp = now + 3600;
+        (void)c;
+        (void)j;
+        return open;
+    }
+    const std::vector<std::string>& stores() const override { return none_; }
     const std::vector<std::string>& backends() const override { return none_; }
+    mutable std::string last_document;
     policy::route main;
     policy::decision given;
     bool has_route = true;
@@ -271,6 +317,7 @@ struct world {
     std::shared_ptr<test_backend> b1 = std::make_shared<test_backend>("b1"), b2 = std::make_shared<test_backend>("b2"),
                                   b3 = std::make_shared<test_backend>("b3");
     std::shared_ptr<test_keys> keys = std::make_shared<test_keys>("k1");
+    std::shared_ptr<test_store> store = std::make_shared<test_store>("main");
     std::shared_ptr<test_policy> policy = std::make_shared<test_policy>();
     std::shared_ptr<flow_config> config = std::make_shared<flow_config>();
     test_server server;
@@ -289,6 +336,7 @@ struct world {
         config->policy = policy;
         config->backends = {b1, b2, b3};
         config->providers = {keys};
+        config->stores = {store};
         shard->use(config);
     }
     /// Changes must come as a new configuration: a used one is immutable.

@@ -67,6 +67,14 @@ struct sign_job {
     std::uint32_t provider = 0; ///< names the batcher's lane that sent it; comes back as it was
 };
 
+/// What a claim store has under a key.
+struct stored_result {
+    enum class state : std::uint8_t { found, missing, unavailable } what = state::unavailable;
+    std::shared_ptr<const std::string> document;  ///< when found
+    std::uint64_t revision = 0;
+    std::string reason;                           ///< when unavailable; for the operator
+};
+
 /// Receives completions. Always on the shard's thread; possibly inside the call that started the operation.
 class completion_sink {
   public:
@@ -74,6 +82,8 @@ class completion_sink {
     virtual void on_auth(request_tag tag, auth_result&& result) = 0;
     virtual void on_signed(std::unique_ptr<sign_job> job) = 0;
     virtual void on_shared(request_tag tag, result<crypto::secret> shared) = 0;
+    /// Only for who asks claim stores.
+    virtual void on_stored(request_tag /*tag*/, stored_result&& /*result*/) {}
 };
 
 /// One auth backend instance.
@@ -108,6 +118,16 @@ class key_port {
     /// Exactly one on_shared follows: 32 bytes of crypto_box_beforenm.
     virtual void export_shared(std::uint32_t shard, cg_key key, const crypto::key_bytes& peer, std::int64_t deadline_ns,
                                request_tag tag, completion_sink& sink) = 0;
+};
+
+/// One claim store instance, as far as decisions need it.
+class store_port {
+  public:
+    virtual ~store_port() = default;
+    [[nodiscard]] virtual std::string_view name() const = 0;
+    /// Exactly one on_stored(tag) follows: unavailable when the plugin refuses, fails, has too much in flight or does not
+    /// answer before deadline_ns. `key` is well-formed; it may be gone when this returns.
+    virtual void get(std::uint32_t shard, std::string_view key, std::int64_t deadline_ns, request_tag tag, completion_sink& sink) = 0;
 };
 
 /// Where replies go. `link` is the index of the link the request arrived on.

@@ -103,11 +103,12 @@ class engine final : public shard_engine {
         if (!batcher_.completed(*job)) return metrics_.late_completions.add(job->items.size());
         signed_.push_back(std::move(job));
     }
+    void on_stored(request_tag tag, stored_result&& result) override { stored_.emplace_back(tag, std::move(result)); }
     void on_shared(request_tag tag, result<crypto::secret> shared) override { shareds_.emplace_back(tag, std::move(shared)); }
 
   private:
     // What a slot waits for; a completion of another kind is not its.
-    enum class awaited : std::uint8_t { nothing, agreement, backend, signature };
+    enum class awaited : std::uint8_t { nothing, agreement, backend, store, signature };
     struct slot {
         explicit slot(flow_context& c) : fsm(c) {}
         callout_fsm fsm;
@@ -134,7 +135,7 @@ class engine final : public shard_engine {
     }
     [[nodiscard]] static std::uint32_t index_of(request_tag tag) { return static_cast<std::uint32_t>(tag & ((1u << index_bits) - 1)); }
 
-    [[nodiscard]] bool completions() const { return !auths_.empty() || !signed_.empty() || !shareds_.empty(); }
+    [[nodiscard]] bool completions() const { return !auths_.empty() || !stored_.empty() || !signed_.empty() || !shareds_.empty(); }
     [[nodiscard]] bool can_start() const { return in_flight_ < std::min<std::size_t>(config_->max_in_flight, 1u << index_bits) && !batcher_.saturated(); }
 
     [[nodiscard]] std::int64_t stale_at(const callout_message& m) const {
@@ -247,6 +248,12 @@ class engine final : public shard_engine {
             auths_.pop_front();
             if (auto* s = take(tag, awaited::backend)) act(index_of(tag), s->fsm.resume({.what = event::kind::backend_replied, .reply = &reply}));
         }
+        for (; resumes != 0 && !stored_.empty(); --resumes) {
+            moved = true;
+            auto [tag, found] = std::move(stored_.front());
+            stored_.pop_front();
+            if (auto* s = take(tag, awaited::store)) act(index_of(tag), s->fsm.resume({.what = event::kind::looked_up, .stored = &found}));
+        }
         return moved;
     }
 
@@ -292,6 +299,10 @@ class engine final : public shard_engine {
             case action::kind::authenticate: {
                 const auto tag = wait_for(awaited::backend);
                 return a.backend->authenticate(context_.shard, *r.ask, pinned_ptr(r.memory.get()), r.deadline_ns, tag, *this);
+            }
+            case action::kind::look_up: {
+                const auto tag = wait_for(awaited::store);
+                return a.store->get(context_.shard, r.decision.stored->key, r.deadline_ns, tag, *this);
             }
             case action::kind::sign: {
                 const auto tag = wait_for(awaited::signature);
@@ -401,6 +412,7 @@ class engine final : public shard_engine {
     token_bucket warnings_{1, 5};
     ring_queue<std::pair<request_tag, auth_result>> auths_;
     ring_queue<std::unique_ptr<sign_job>> signed_;
+    std::deque<std::pair<request_tag, stored_result>> stored_;
     std::size_t signed_done_ = 0;  // items of signed_.front() already delivered
     std::deque<std::pair<request_tag, result<crypto::secret>>> shareds_;
     std::uint64_t sequence_ = 0;

@@ -52,6 +52,7 @@ struct flow_config {
     std::map<std::string, account_binding> accounts;
     std::shared_ptr<const policy::compiled> policy;
     std::vector<std::shared_ptr<auth_port>> backends;  ///< found by name
+    std::vector<std::shared_ptr<store_port>> stores;   ///< found by name
     std::vector<std::shared_ptr<key_port>> providers;  ///< key_binding::provider indexes this
     std::uint32_t max_in_flight = 4096, max_queued = 65536;
     std::size_t max_queued_bytes = 64u << 20;

@@ -78,6 +78,10 @@ class recording_sink final : public flow::completion_sink {
         EXPECT_TRUE(results.emplace(tag, std::move(r)).second) << "two answers for one request";
     }
     void on_signed(std::unique_ptr<flow::sign_job> job) override { jobs.push_back(std::move(job)); }
+    void on_stored(flow::request_tag tag, flow::stored_result&& r) override {
+        EXPECT_TRUE(stored.emplace(tag, std::move(r)).second) << "two answers for one lookup";
+    }
+    std::map<flow::request_tag, flow::stored_result> stored;
     void on_shared(flow::request_tag, result<crypto::secret> s) override { shared.push_back(std::move(s)); }
 };
 

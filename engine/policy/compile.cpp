@@ -7,6 +7,7 @@
 #include <callgate/nats/subject.hpp>
 #include <set>
 
+#include "engine/base/claim_key.hpp"
 #include "engine/policy/rules.hpp"
 #include "engine/policy/test_case.hpp"
 
@@ -19,7 +20,7 @@ constexpr auto route_table = keys_of("route", "name", "when", "credential", "cha
 constexpr auto chain_step_table = keys_of("chain_step", "backend", "on_unavailable");
 constexpr auto policy_table = keys_of("policy", "file", "max_ttl", "allow_long_ttl", "jitter", "forbid_accounts", "rules", "tests");
 constexpr auto rule_table = keys_of("rule", "name", "when", "grant", "deny");
-constexpr auto grant_table = keys_of("grant", "account", "role", "name", "pub", "sub", "resp", "ttl", "tags", "encode", "default_permissions");
+constexpr auto grant_table = keys_of("grant", "account", "role", "name", "pub", "sub", "resp", "ttl", "tags", "encode", "default_permissions", "from", "store", "key");
 constexpr auto permission_table = keys_of("permission", "allow", "deny");
 constexpr auto response_table = keys_of("response", "max", "ttl");
 
@@ -52,6 +53,7 @@ class compiler {
     void route_of(const node& n, const std::string& path, const reporter& to);
     void rule_of(const node& n, const std::string& path, const reporter& to);
     void grant_of(const node& n, const std::string& path, const reporter& to, grant_template& g);
+    void stored_grant_of(const section& s, grant_template& g);
     void subjects(const section& s, std::string_view key, bool with_queue, std::vector<text_template>& into);
     void check_literal_grant(const section& s, grant_template& g);
     std::optional<text_template> text(const section& s, std::string_view key, std::string_view otherwise);
@@ -240,6 +242,7 @@ void compiler::grant_of(const node& n, const std::string& path, const reporter& 
         return true;
     });
     const section s(to, kept, path, grant_table);
+    if (s.find("from") != nullptr || s.find("store") != nullptr || s.find("key") != nullptr) return stored_grant_of(s, g);
     if (s.required("account") != nullptr) {
         if (auto t = text(s, "account", {})) g.account = std::move(*t);
     }
@@ -283,6 +286,34 @@ void compiler::grant_of(const node& n, const std::string& path, const reporter& 
         g.resp = p;
     }
     check_literal_grant(s, g);
+}
+
+void compiler::stored_grant_of(const section& s, grant_template& g) {
+    constexpr std::string_view sources[] = {"claims"};
+    constexpr std::string_view encodings[] = {"base32"};
+    stored_template t;
+    if (s.required("from") != nullptr) s.word("from", sources);
+    for (const std::string_view key : {"account", "role", "name", "pub", "sub", "resp", "ttl", "tags", "default_permissions"}) {
+        if (s.find(key) != nullptr) s.error(key, "stands beside from: claims; the stored document says what is granted");
+    }
+    if (s.required("store") != nullptr && s.text("store", t.store)) {
+        const std::vector<std::string_view> known(env_.stores.begin(), env_.stores.end());
+        if (std::ranges::find(known, std::string_view(t.store)) == known.end()) {
+            const auto near = nearest(t.store, known);
+            s.error("store", fmt::format("no claim store is named \"{}\"{}", t.store, near.empty() ? "; add it under stores:" : fmt::format("; did you mean \"{}\"?", near)));
+        }
+        if (std::ranges::find(set_->stores_, t.store) == set_->stores_.end()) set_->stores_.push_back(t.store);
+    }
+    if (s.required("key") != nullptr) {
+        if (auto k = text(s, "key", {})) {
+            t.key = std::move(*k);
+            const auto sample = t.key.sample();
+            if (const auto fault = claim_key_fault(sample); !fault.empty()) s.error("key", fmt::format("\"{}\" {}", sample, fault));
+            if (t.key.is_literal()) s.warning("key", "has no placeholder: everybody whom the rule matches gets the same grant");
+        }
+    }
+    t.encode = s.word("encode", encodings).has_value();
+    g.stored = std::move(t);
 }
 
 void compiler::check_literal_grant(const section& s, grant_template& g) {
@@ -346,7 +377,7 @@ std::span<const key_table> key_tables() noexcept {
 std::span<const std::string_view> reason_ids() noexcept {
     static constexpr std::string_view ids[] = {
         "no_rule", "rule_denies", "account_unknown", "account_forbidden", "placeholder_missing", "placeholder_unsafe", "too_many_subjects",
-        "invalid_subject", "credential_expired", "role_unknown", "unsafe_name", "no_route", "claims_invalid", "role_permissions", "window_ends"};
+        "invalid_subject", "credential_expired", "role_unknown", "unsafe_name", "no_route", "claims_invalid", "role_permissions", "window_ends", "no_stored_grant", "stored_grant_invalid"};
     return ids;
 }
 

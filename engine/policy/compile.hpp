@@ -24,6 +24,7 @@ struct environment {
     bool operator_mode = false;
     bool servers_pinned = false;  ///< callout.servers is discovered or a list
     std::vector<std::string> backends;
+    std::vector<std::string> stores;
 };
 
 /// A tree and the file its lines are of.

@@ -7,6 +7,7 @@
 #include <limits>
 #include <unordered_set>
 
+#include "engine/base/claim_key.hpp"
 #include "engine/policy/rules.hpp"
 
 namespace callgate::policy {
@@ -216,6 +217,16 @@ decision rule_set::decide(const connection& c, const identity& who, std::int64_t
         if (r.deny) return refuse({"rule_denies", fmt::format("rule {} denies", r.name)}, r.name);
         decision d;
         d.rule = r.name;
+        if (r.grant.stored) {
+            auto& s = d.stored.emplace();
+            s.store = r.grant.stored->store;
+            if (timed_) s.until_unix_s = decides_until(i, f);
+            auto why = r.grant.stored->key.expand_one(f, r.grant.stored->encode ? insertion::encoded : insertion::key_segment, s.key);
+            if (!why && !claim_key_fault(s.key).empty()) why = refusal{"placeholder_unsafe", fmt::format("the key of the stored grant {}", claim_key_fault(s.key))};
+            if (!why) return d;
+            why->text = fmt::format("rule {}: {}", r.name, why->text);
+            return refuse(std::move(*why), r.name);
+        }
         if (auto why = fill(r.grant, f, timed_ ? decides_until(i, f) : INT64_MAX, jitter, d.grant)) {
             why->text = fmt::format("rule {}: {}", r.name, why->text);
             return refuse(std::move(*why), r.name);

@@ -58,13 +58,23 @@ struct grant {
 ///   no_rule, rule_denies, account_unknown, account_forbidden, placeholder_missing, placeholder_unsafe,
 ///   too_many_subjects, invalid_subject, credential_expired, role_unknown, unsafe_name, no_route,
 ///   claims_invalid (attributes are not one JSON object within bounds), role_permissions (a backend's grant
-///   has a role and permissions), window_ends (within seconds)
+///   has a role and permissions), no_stored_grant, stored_grant_invalid, window_ends (within seconds)
+/// Where a rule leaves the grant to a claim store (`grant: {from: claims}`).
+struct stored_grant {
+    std::string store;             ///< name under `stores:`
+    std::string key;               ///< a well-formed key
+    std::int64_t until_unix_s = INT64_MAX;  ///< end of the rule's time window
+};
+
 struct decision {
     bool allow = false;
     std::string reason_id;  ///< "ok" when allowed
     std::string reason;     ///< for the operator
     std::string rule;       ///< name of the rule that decided; empty = none
     policy::grant grant;    ///< when allow
+    /// Set when the rules matched and the grant is yet to be looked up: nothing is decided then, allow is false and
+    /// reason_id is empty. A missing document is a denial (no_stored_grant), admit_stored() judges one that is there.
+    std::optional<stored_grant> stored;
 };
 
 struct chain_step {
@@ -95,6 +105,21 @@ class compiled {
     /// Judges a backend's own grant: account known and not forbidden, subjects valid, exp capped.
     [[nodiscard]] virtual decision admit(const connection& c, const identity& who, const backend_grant& asked,
                                          std::int64_t now_unix_s, double jitter) const = 0;
+    /// Judges a document of a claim store as a grant of the policy's own is judged; `asked` is what decide() left open.
+    [[nodiscard]] virtual decision admit_stored(const connection& c, const identity& who, const decision& asked, std::string_view document,
+                                                std::int64_t now_unix_s, double jitter) const {
+        static_cast<void>(c), static_cast<void>(who), static_cast<void>(document), static_cast<void>(now_unix_s), static_cast<void>(jitter);
+        decision d;
+        d.rule = asked.rule;
+        d.reason_id = "stored_grant_invalid";
+        d.reason = "this policy takes no grants from claim stores";
+        return d;
+    }
+    /// Claim stores named by any rule.
+    [[nodiscard]] virtual const std::vector<std::string>& stores() const {
+        static const std::vector<std::string> none;
+        return none;
+    }
     /// Backends named by any route, in order.
     [[nodiscard]] virtual const std::vector<std::string>& backends() const = 0;
 };

@@ -20,7 +20,15 @@ inline constexpr std::int64_t max_plain_ttl_s = 24 * 3600;
 inline constexpr std::int64_t max_long_ttl_s = 366 * 24 * 3600;
 inline constexpr std::size_t max_name_bytes = 256;
 
+/// `grant: {from: claims, store: main, key: "grants/{{sub}}"}`
+struct stored_template {
+    std::string store;
+    text_template key;
+    bool encode = false;
+};
+
 struct grant_template {
+    std::optional<stored_template> stored;  ///< then nothing of the rest
     text_template account;
     std::string role;
     text_template name;
@@ -63,7 +71,7 @@ class rule_set final : public compiled {
   public:
     std::vector<guarded_route> routes_;
     std::vector<rule> rules_;
-    std::vector<std::string> backends_;
+    std::vector<std::string> backends_, stores_;
     account_table accounts_;
     std::int64_t max_ttl_s_ = 3600;
     double max_jitter_ = 0.1;
@@ -73,6 +81,9 @@ class rule_set final : public compiled {
     [[nodiscard]] decision decide(const connection& c, const identity& who, std::int64_t now_unix_s, double jitter) const override;
     [[nodiscard]] decision admit(const connection& c, const identity& who, const backend_grant& asked, std::int64_t now_unix_s,
                                  double jitter) const override;
+    [[nodiscard]] decision admit_stored(const connection& c, const identity& who, const decision& asked, std::string_view document,
+                                        std::int64_t now_unix_s, double jitter) const override;
+    [[nodiscard]] const std::vector<std::string>& stores() const override { return stores_; }
     [[nodiscard]] const std::vector<std::string>& backends() const override { return backends_; }
 
   private:

@@ -16,7 +16,7 @@ constexpr std::int64_t second = 1'000'000'000;
 // Friday, 2027-01-15T08:00:00Z. Only rules with time windows look at it, and their cases can say `now`.
 constexpr std::int64_t default_now = 1'800'000'000;
 
-constexpr auto test_table = keys_of("policy_test", "name", "now", "identity", "connection", "expect");
+constexpr auto test_table = keys_of("policy_test", "name", "now", "identity", "connection", "stored", "expect");
 constexpr auto identity_table = keys_of("test_identity", "backend", "issuer", "subject", "claims", "expires_in");
 constexpr auto connection_table = keys_of("test_connection", "kind", "tls", "client_host", "user", "client_name", "mqtt_id", "lang", "version", "nkey",
                                           "server_id", "server_name", "server_cluster", "server_tags", "client_tags", "server_pinned",
@@ -41,6 +41,18 @@ void read_identity(const node& n, const std::string& path, const reporter& to, t
     }
     std::int64_t ns = 0;
     if (s.duration("expires_in", ns, 0, max_document_bytes * second)) c.expires_in_s = ns / second;
+}
+
+// {main: {grants/alice: {version: 1, ...}}}
+void read_stored(const node& n, const std::string& path, const reporter& to, test_case& c) {
+    if (!n.is_mapping()) return to.error(n.line, path, fmt::format("must be a mapping of stores to keys and their documents, not {}", n.shown()));
+    for (const auto& store : n.members) {
+        if (!store.value.is_mapping()) {
+            to.error(store.line, path + "." + store.key, fmt::format("must be a mapping of keys to documents, not {}", store.value.shown()));
+            continue;
+        }
+        for (const auto& document : store.value.members) c.stored[store.key + "/" + document.key] = to_json(document.value);
+    }
 }
 
 void read_connection(const node& n, const std::string& path, const reporter& to, connection_values& v) {
@@ -130,6 +142,7 @@ std::vector<test_case> parse_test_cases(const node& tests, const std::string& pa
         }
         if (const node* n = s.find("identity")) read_identity(*n, s.path_of("identity"), to, c);
         if (const node* n = s.find("connection")) read_connection(*n, s.path_of("connection"), to, c.connection);
+        if (const node* n = s.find("stored")) read_stored(*n, s.path_of("stored"), to, c);
         if (const node* n = s.required("expect")) read_expect(*n, s.path_of("expect"), to, c);
         if (to.errors() == errors) out.push_back(std::move(c));
     }
@@ -177,6 +190,15 @@ case_result run_case(const compiled& policy, const test_case& c) {
         d.reason = "no route takes this connection";
     } else {
         d = policy.decide(view, who, test_now, 0);
+        if (d.stored) {
+            const auto document = c.stored.find(d.stored->store + "/" + d.stored->key);
+            if (document != c.stored.end()) {
+                d = policy.admit_stored(view, who, d, document->second, test_now, 0);
+            } else {
+                d.reason_id = "no_stored_grant";
+                d.reason = fmt::format("the case's `stored` has no {} in store {}", d.stored->key, d.stored->store);
+            }
+        }
     }
     const auto verdict = [](bool allow, std::string_view reason) { return allow ? std::string("allow") : reason.empty() ? "deny" : fmt::format("deny ({})", reason); };
     const auto differs = [&](std::string_view what, const std::string& expected, const std::string& actual) {

@@ -30,6 +30,8 @@ struct test_case {
     connection_values connection;
     std::optional<std::int64_t> now_unix_s;  ///< for time windows
 
+    std::map<std::string, std::string, std::less<>> stored;  ///< "store/key" -> JSON document
+
     bool allow = true;
     std::string deny;  ///< reason id; empty with allow = false: any
     std::optional<std::string> rule, route, account, role, user_name;

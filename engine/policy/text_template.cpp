@@ -22,6 +22,10 @@ bool is_printable(std::string_view t) {
     return std::ranges::none_of(t, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
+bool is_key_segment(std::string_view t) {
+    return t.find_first_not_of('.') != std::string_view::npos && std::ranges::all_of(t, [](char c) { return c > 0x20 && c < 0x7f && c != '/'; });
+}
+
 // nullopt = a type that has no text
 std::optional<std::string> scalar_text(const simdjson::dom::element& e) {
     switch (e.type()) {
@@ -150,6 +154,8 @@ std::optional<refusal> text_template::expand(const facts& f, insertion how, std:
                 text += encode_token(value);
             } else if (how == insertion::one_token && !nats::is_safe_token(value)) {
                 return refusal{"placeholder_unsafe", fmt::format("value of {{{{{}}}}} is not one subject token (it has a dot, wildcard, blank, control or non-ASCII character); the rule may say encode: base32", fields_[h.field].name)};
+            } else if (how == insertion::key_segment && !is_key_segment(value)) {
+                return refusal{"placeholder_unsafe", fmt::format("value of {{{{{}}}}} is not one segment of a key (it has a slash, blank, control or non-ASCII character, or is only dots); the rule may say encode: base32", fields_[h.field].name)};
             } else if (!is_printable(value)) {
                 return refusal{"placeholder_unsafe", fmt::format("value of {{{{{}}}}} has a control character", fields_[h.field].name)};
             } else {

@@ -25,6 +25,7 @@ struct refusal {
 enum class insertion : std::uint8_t {
     one_token,  ///< safe as one subject token, or refused
     encoded,    ///< base32, lower case, always: a plain value that looks like an encoded one stays apart
+    key_segment,  ///< printable ASCII without '/', so that it stays one segment of a claim store's key
     free_text,  ///< anything printable: names and tags nobody substitutes into a subject
 };
 

@@ -50,7 +50,8 @@ class binder {
 
 result<std::shared_ptr<const flow::flow_config>> assemble(const config& c, const std::map<std::string, provider_view>& providers,
                                                           const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends,
-                                                          std::size_t shards) {
+                                                          std::size_t shards,
+                                                          const std::map<std::string, std::shared_ptr<flow::store_port>>& stores) {
     auto out = std::make_shared<flow::flow_config>();
     const binder keys(c, providers, *out);
     const auto& co = c.callout;
@@ -113,6 +114,11 @@ result<std::shared_ptr<const flow::flow_config>> assemble(const config& c, const
         const auto b = backends.find(name);
         if (b == backends.end()) return make_error(errc::not_found, "backend \"" + name + "\" is used by a route but not under backends:", c.file + ": routes");
         out->backends.push_back(b->second);
+    }
+    for (const auto& name : c.policy->stores()) {
+        const auto s = stores.find(name);
+        if (s == stores.end()) return make_error(errc::not_found, "claim store \"" + name + "\" is used by a rule but not under stores:", c.file + ": policy");
+        out->stores.push_back(s->second);
     }
     const auto& ad = c.admission;
     out->max_in_flight = ad.max_in_flight;

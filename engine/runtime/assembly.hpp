@@ -29,6 +29,7 @@ struct provider_view {
 /// for the whole process (kicks_per_second) is divided among `shards` (at least 1).
 [[nodiscard]] result<std::shared_ptr<const flow::flow_config>> assemble(
     const config& c, const std::map<std::string, provider_view>& providers,
-    const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends, std::size_t shards);
+    const std::map<std::string, std::shared_ptr<flow::auth_port>>& backends, std::size_t shards,
+    const std::map<std::string, std::shared_ptr<flow::store_port>>& stores = {});
 
 }  // namespace callgate::runtime

@@ -25,6 +25,7 @@ policy::environment environment_of(const config& c) {
     env.operator_mode = c.callout.mode == callout_mode::operator_;
     env.servers_pinned = c.callout.servers != server_pinning::any;
     for (const auto& b : c.backends) env.backends.push_back(b.name);
+    for (const auto& s : c.stores) env.stores.push_back(s.name);
     return env;
 }
 
@@ -71,6 +72,7 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_callout(root, in);
     read_instances(root, "keys", in.value.keys, in);
     read_instances(root, "backends", in.value.backends, in);
+    if (root.find("stores") != nullptr) read_instances(root, "stores", in.value.stores, in);
     read_accounts(root, in);
     read_admission(root, in);
     read_admin(root, in);

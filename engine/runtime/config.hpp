@@ -120,6 +120,7 @@ struct config {
     callout_options callout;
     std::vector<instance_options> keys;
     std::vector<instance_options> backends;
+    std::vector<instance_options> stores;      ///< claim stores; may be empty
     std::vector<account_options> accounts;
     std::shared_ptr<const policy::compiled> policy;  ///< routes and rules
     admission_options admission;

@@ -175,14 +175,18 @@ class checker {
             const bool used = c_.policy == nullptr || std::ranges::find(c_.policy->backends(), b.name) != c_.policy->backends().end();
             if (!used) warning({"backends", b.name}, "is in no route's chain, so it is never asked");
         }
+        for (const auto& s : c_.stores) {
+            const bool used = c_.policy == nullptr || std::ranges::find(c_.policy->stores(), s.name) != c_.policy->stores().end();
+            if (!used) warning({"stores", s.name}, "is in no rule's grant, so it is never looked into");
+        }
     }
 
     void budgets() {
         const auto limit = c_.admission.max_in_flight / 4;
-        for (const auto* list : {&c_.keys, &c_.backends}) {
+        for (const auto* list : {&c_.keys, &c_.backends, &c_.stores}) {
             for (const auto& i : *list) {
                 if (i.max_in_flight <= limit) continue;
-                error({list == &c_.keys ? "keys" : "backends", i.name, "max_in_flight"},
+                error({list == &c_.keys ? "keys" : list == &c_.backends ? "backends" : "stores", i.name, "max_in_flight"},
                       fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
             }
         }

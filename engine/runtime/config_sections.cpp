@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t millisecond = 1'000'000;
 constexpr std::int64_t second = 1000 * millisecond;
 
-constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
+constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
 constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
 constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout");
 constexpr auto account_table = keys_of("account", "key", "signer", "roles");

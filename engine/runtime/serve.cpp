@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/serve.hpp"
 
+#include <callgate/abi/draft/kinds.h>
+
 #include <filesystem>
 
 #include "engine/runtime/supervisor.hpp"
@@ -56,9 +58,7 @@ std::vector<finding> check(const std::string& config_path) {
     ho.libraries = plugin_libraries(c);
     ho.wake = [](std::uint32_t) {};
     host::plugin_host host(control, clock, std::move(ho));
-    auto look = [&](const instance_options& o, bool backend) {
-        const std::string section = backend ? "backends" : "keys";
-        const auto kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
+    auto look = [&](const instance_options& o, const std::string& section, std::uint32_t kind) {
         auto add = [&](std::string text) {
             finding f;
             f.file = c.file;
@@ -77,8 +77,9 @@ std::vector<finding> check(const std::string& config_path) {
         if (!made) return add(made.error().message());
         if (auto gone = (*made)->destroy(); !gone) add(gone.error().message());
     };
-    for (const auto& k : c.keys) look(k, false);
-    for (const auto& b : c.backends) look(b, true);
+    for (const auto& k : c.keys) look(k, "keys", CG_KIND_KEY_PROVIDER);
+    for (const auto& b : c.backends) look(b, "backends", CG_KIND_AUTH_BACKEND);
+    for (const auto& s : c.stores) look(s, "stores", CG_KIND_CLAIM_STORE);
     return findings;
 }
 

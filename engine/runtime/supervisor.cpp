@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/supervisor.hpp"
 
+#include <callgate/abi/draft/kinds.h>
+
 #include <pthread.h>
 
 #include <algorithm>
@@ -180,37 +182,37 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
 
 result<void> supervisor::make_instances(candidate& c) {
     host_->configure(plugin_libraries(c.settings));
-    auto make = [&](const instance_options& o, bool backend) -> result<void> {
-        const auto key = (backend ? "backend/" : "keys/") + o.name;
+    auto make = [&](const instance_options& o, std::string_view section, std::string_view kind_prefix, std::uint32_t kind) -> result<void> {
+        const auto key = std::string(kind_prefix) + "/" + o.name;
         // A key provider is made anew each time: behind an unchanged path may lie another seed, and a rotation that
         // silently keeps the old key is found out when the servers refuse its signatures.
-        if (current_ && backend) {
+        if (current_ && kind != CG_KIND_KEY_PROVIDER) {
             if (auto old = current_->instances.find(key); old != current_->instances.end() && same(old->second->options, o)) {
                 c.instances[key] = old->second;
                 return {};
             }
         }
-        const auto section = std::string(backend ? "backends" : "keys");
-        const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + section + "." + o.name;
-        const auto kind = backend ? CG_KIND_AUTH_BACKEND : CG_KIND_KEY_PROVIDER;
+        const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + std::string(section) + "." + o.name;
         auto factory = host_->find_factory(kind, o.plugin, o.type);
         if (!factory) return make_error(factory.error().code, factory.error().message(), where);
-        for (const auto& f : check_against_schema(factory->config_schema, o, c.settings.file, section))
+        for (const auto& f : check_against_schema(factory->config_schema, o, c.settings.file, std::string(section)))
             if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
         auto made = host_->make_instance(kind, host_options(o, c.settings));
         if (!made) return make_error(made.error().code, made.error().message(), where);
         auto r = std::make_shared<running_instance>();
         r->options = o;
-        r->is_backend = backend;
+        r->section = section;
         r->instance = std::move(*made);
         c.instances[key] = r;
         c.fresh.push_back(std::move(r));
         return {};
     };
     for (const auto& k : c.settings.keys)
-        if (auto r = make(k, false); !r) return r.error();
+        if (auto r = make(k, "keys", "keys", CG_KIND_KEY_PROVIDER); !r) return r.error();
     for (const auto& b : c.settings.backends)
-        if (auto r = make(b, true); !r) return r.error();
+        if (auto r = make(b, "backends", "backend", CG_KIND_AUTH_BACKEND); !r) return r.error();
+    for (const auto& s : c.settings.stores)
+        if (auto r = make(s, "stores", "store", CG_KIND_CLAIM_STORE); !r) return r.error();
     return {};
 }
 
@@ -229,7 +231,7 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
         ++p->left;
         i->started = true;
         ++live_instances_;
-        const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name;
+        const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + std::string(i->section) + "." + i->options.name;
         i->instance->start(start_limit_ns, [p, one_less, where](result<void> r) {
             if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
             one_less();
@@ -246,7 +248,7 @@ result<void> supervisor::attach_instances(const candidate& c) {
                 auto r = i->instance->attach(s->index());
                 if (r) continue;
                 failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
-                                    c.settings.file + ":" + std::to_string(i->options.line) + ": " + (i->is_backend ? "backends." : "keys.") + i->options.name);
+                                    c.settings.file + ":" + std::to_string(i->options.line) + ": " + std::string(i->section) + "." + i->options.name);
                 return;
             }
         });
@@ -258,8 +260,17 @@ result<void> supervisor::attach_instances(const candidate& c) {
 result<void> supervisor::assemble_flow(candidate& c) {
     std::map<std::string, provider_view> providers;
     std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
+    std::map<std::string, std::shared_ptr<flow::store_port>> stores;
     for (const auto& [key, i] : c.instances) {
-        if (i->is_backend) {
+        if (i->section == "stores") {
+            // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
+            if (!i->lookup) {
+                auto port = host::make_store_port(i->instance);
+                if (!port) return make_error(port.error().code, port.error().message(), c.settings.file + ":" + std::to_string(i->options.line) + ": stores." + i->options.name);
+                i->lookup = std::move(*port);
+            }
+            stores[i->options.name] = i->lookup;
+        } else if (i->section == "backends") {
             backends[i->options.name] = i->instance->auth();
         } else {
             provider_view v;
@@ -269,7 +280,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
             providers[i->options.name] = std::move(v);
         }
     }
-    auto f = assemble(c.settings, providers, backends, shards_.size());
+    auto f = assemble(c.settings, providers, backends, shards_.size(), stores);
     if (!f) return f.error();
     c.flow = std::move(*f);
     return {};

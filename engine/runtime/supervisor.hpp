@@ -8,10 +8,12 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/clock.hpp"
 #include "engine/host/plugin_host.hpp"
+#include "engine/host/store_adapter.hpp"
 #include "engine/net/system_client.hpp"
 #include "engine/runtime/admin_server.hpp"
 #include "engine/runtime/assembly.hpp"
@@ -43,8 +45,9 @@ class supervisor {
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;
-        bool is_backend = false;
+        std::string_view section;  // of the configuration: "keys", "backends" or "stores"
         bool started = false;
+        std::shared_ptr<host::store_lookup> lookup;  // of a claim store
         instance_ptr instance;
     };
     /// The links of one cluster on every shard, and its system client.
@@ -58,7 +61,7 @@ class supervisor {
     /// A configuration that is complete but not in use yet.
     struct candidate {
         config settings;
-        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME"
+        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME"
         std::vector<std::shared_ptr<running_instance>> fresh;
         std::map<std::string, std::shared_ptr<running_cluster>> clusters;
         std::vector<std::shared_ptr<running_cluster>> fresh_clusters;

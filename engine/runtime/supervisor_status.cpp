@@ -29,7 +29,7 @@ void supervisor::refresh_health() {
             const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
             const std::lock_guard lock(status_mutex_);
             for (auto& r : status_.instances)
-                if ((r.kind == "backend" ? "backend/" : "keys/") + r.name == key) {
+                if (r.kind + "/" + r.name == key) {
                     r.state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
                     r.text = h.text;
                 }
@@ -43,12 +43,14 @@ void supervisor::publish_status() {
     if (current_) {
         const auto& names = current_->settings.policy->backends();
         const std::set<std::string> asked(names.begin(), names.end());
+        const auto& from = current_->settings.policy->stores();
+        const std::set<std::string> looked_up(from.begin(), from.end());
         for (const auto& [key, i] : current_->instances) {
             instance_report r;
             r.name = i->options.name;
-            r.kind = i->is_backend ? "backend" : "keys";
+            r.kind = i->section == "stores" ? "store" : i->section == "backends" ? "backend" : "keys";
             r.plugin = i->options.plugin;
-            r.in_use = !i->is_backend || asked.contains(r.name);
+            r.in_use = i->section == "stores" ? looked_up.contains(r.name) : i->section != "backends" || asked.contains(r.name);
             if (i->instance) {
                 const auto& m = i->instance->metrics();
                 r.started = m.started;
