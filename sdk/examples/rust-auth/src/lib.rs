@@ -194,7 +194,7 @@ unsafe extern "C" fn start(instance: *mut Instance, op: Op) -> i32 {
             };
             struct Issuer(Str);
             unsafe impl Send for Issuer {}
-            let issuer = Issuer((*b.host).instance_name);
+            let issuer = Issuer(copy_in(b.host).instance_name);
             let queue = Arc::clone(&b.queue);
             let spawned = std::thread::Builder::new().name("rust_auth".to_string()).spawn(move || {
                 let issuer = issuer;

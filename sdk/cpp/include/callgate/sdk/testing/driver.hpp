@@ -33,8 +33,8 @@ struct test_request {
     }
 };
 
-/// One instance driven through its C interface, from create to destroy. Throws std::runtime_error with
-/// the plugin's words when create fails.
+/// One instance driven through its C interface, from create to destroy, also one written in another language. Throws
+/// std::runtime_error with the plugin's words when create fails. All of it on one thread, which is [control] and [shard].
 class driver {
   public:
     driver(fake_host& host, const cg_factory& factory, const std::string& config_json, const std::string& base_dir = {}) : host_(host) {
@@ -51,8 +51,8 @@ class driver {
     driver(const driver&) = delete;
     driver& operator=(const driver&) = delete;
     ~driver() {
-        if (attached_) instance_->life->shard_detach(instance_, 0, shard_);
         if (started_ && !stopped_) stop();
+        if (attached_ && instance_->life->shard_detach != nullptr) instance_->life->shard_detach(instance_, 0, shard_);
         instance_->life->destroy(instance_);
     }
 
@@ -61,7 +61,7 @@ class driver {
     cg_op start_op() {
         const cg_op op = host_.begin(result_kind::none);
         started_ = true;
-        instance_->life->start(instance_, op);
+        run(op, instance_->life->start);
         return op;
     }
     /// Runs timers and routed exchanges, then attaches shard 0 when start succeeded.
@@ -73,34 +73,34 @@ class driver {
         return c;
     }
     void attach() {
-        if (instance_->life->shard_attach(instance_, 0, &shard_) != CG_OK) throw std::runtime_error("shard_attach failed");
+        if (instance_->life->shard_attach != nullptr && instance_->life->shard_attach(instance_, 0, &shard_) != CG_OK) throw std::runtime_error("shard_attach failed");
         attached_ = true;
     }
     completion stop() {
         const cg_op drain = host_.begin(result_kind::none);
-        instance_->life->drain(instance_, drain);
+        run(drain, instance_->life->drain);
         host_.run();
         (void)host_.wait(drain).value();
         const cg_op op = host_.begin(result_kind::none);
-        instance_->life->stop(instance_, op);
+        run(op, instance_->life->stop);
         host_.run();
         stopped_ = true;
         return host_.wait(op).value();
     }
     completion health() {
         const cg_op op = host_.begin(result_kind::health);
-        instance_->life->health(instance_, op);
+        run(op, instance_->life->health);
         return host_.wait(op).value();
     }
     void cancel(cg_op op, std::int32_t reason = CG_CANCEL_DEADLINE) {
         host_.mark_cancelled(op);
-        instance_->life->cancel(instance_, op, reason);
+        if (instance_->life->cancel != nullptr) instance_->life->cancel(instance_, op, reason);
     }
 
     cg_op authenticate_op(test_request& request, std::optional<std::chrono::nanoseconds> left = std::chrono::seconds(2)) {
         const auto* api = static_cast<const cg_auth_backend_api*>(instance_->api);
         const cg_op op = host_.begin(result_kind::auth_reply, left);
-        api->authenticate(instance_, shard_, op, request.fill(host_));
+        accepted(op, api->authenticate(instance_, shard_, op, request.fill(host_)));
         return op;
     }
     completion authenticate(test_request& request) { return host_.wait(authenticate_op(request)).value(); }
@@ -108,7 +108,7 @@ class driver {
     completion list_keys(std::span<const std::uint8_t> from = {}) {
         const auto* api = static_cast<const cg_key_provider_api*>(instance_->api);
         const cg_op op = host_.begin(result_kind::key_page);
-        api->list_keys(instance_, op, to_c(from));
+        accepted(op, api->list_keys(instance_, op, to_c(from)));
         return host_.wait(op).value();
     }
     completion sign(std::vector<cg_sign_item>& items) {
@@ -118,17 +118,32 @@ class driver {
         batch.stride = sizeof(cg_sign_item);
         batch.items = items.data();
         batch.count = items.size();
-        api->sign_batch(instance_, shard_, op, &batch);
+        accepted(op, api->sign_batch(instance_, shard_, op, &batch));
         return host_.wait(op).value();
     }
     completion export_shared(cg_key key, std::span<const std::uint8_t> peer) {
         const auto* api = static_cast<const cg_key_provider_api*>(instance_->api);
         const cg_op op = host_.begin(result_kind::shared_key);
-        api->export_shared(instance_, shard_, op, key, to_c(peer));
+        accepted(op, api->export_shared == nullptr ? CG_E_UNSUPPORTED : api->export_shared(instance_, shard_, op, key, to_c(peer)));
         return host_.wait(op).value();
     }
 
   private:
+    /// A life cycle function that is NULL has nothing to do and counts as done.
+    void run(cg_op op, cg_status (*function)(cg_instance*, cg_op)) {
+        if (function != nullptr) accepted(op, function(instance_, op));
+        else complete(op, CG_OK);
+    }
+    /// What was not accepted is over with that status; a plugin that completes it all the same shows in host.faults().
+    void accepted(cg_op op, cg_status status) {
+        if (status != CG_OK) complete(op, status);
+    }
+    void complete(cg_op op, cg_status status) {
+        auto c = make<cg_completion>();
+        c.status = status;
+        host_.get()->core->complete(host_.get(), op, &c);
+    }
+
     fake_host& host_;
     cg_instance* instance_ = nullptr;
     void* shard_ = nullptr;
