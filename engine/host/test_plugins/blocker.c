@@ -3,6 +3,7 @@
 #include <callgate/abi/auth_backend.h>
 #include <callgate/abi/entry.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,7 +50,7 @@ static cg_status authenticate(cg_instance* i, void* state, cg_op op, const cg_au
         pthread_mutex_lock(&b->mutex);
         overlap = b->inside++ != 0;
         pthread_mutex_unlock(&b->mutex);
-        usleep(500); /* a chance for an overlap, not a synchronisation */
+        sched_yield();/* a chance for an overlap, not a synchronisation */
         pthread_mutex_lock(&b->mutex);
         --b->inside;
         pthread_mutex_unlock(&b->mutex);
