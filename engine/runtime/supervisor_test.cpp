@@ -9,11 +9,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <callgate/nats/nkey.hpp>
 #include <chrono>
 #include <csignal>
 #include <thread>
 
+#include "engine/host/probe.hpp"
 #include "tests/support/nats_server.hpp"
 #include "tests/support/process_watch.hpp"
 
@@ -111,6 +113,29 @@ std::string cluster(const std::string& name, const std::string& url, const std::
            (system.empty() ? "" : ", system: {urls: [\"" + system + "\"], credentials: " + login + "}") + "}\n";
 }
 
+// The daemon on a thread of its own; ended with the object.
+class running_daemon {
+  public:
+    explicit running_daemon(const std::string& config) : supervisor_(config), thread_([this] { status_ = supervisor_.run(); }) {}
+    ~running_daemon() { end(); }
+    running_daemon(const running_daemon&) = delete;
+    running_daemon& operator=(const running_daemon&) = delete;
+    /// Exit status.
+    int end() {
+        // Without the supervisor's own handling the signal would end the tests.
+        if (status_ == running) ::kill(::getpid(), SIGTERM);
+        if (thread_.joinable()) thread_.join();
+        return status_;
+    }
+    [[nodiscard]] const supervisor& operator*() const { return supervisor_; }
+
+  private:
+    static constexpr int running = -1;
+    supervisor supervisor_;
+    std::atomic<int> status_{running};
+    std::thread thread_;
+};
+
 std::size_t count(const std::string& text, std::string_view words) {
     std::size_t n = 0;
     for (auto at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) ++n;
@@ -128,10 +153,9 @@ TEST(supervisor, a_reload_while_the_first_discovery_is_awaited_leaves_no_link_to
     process_watch watch(left.pid(), left.dir());
 
     log_tap log;
-    supervisor s(path);
-    int status = -1;
-    std::thread daemon([&] { status = s.run(); });
-    ASSERT_TRUE(system.await_client()) << "discovery has begun";
+    running_daemon daemon(path);
+    ASSERT_TRUE(log.until("configuration in use; connecting")) << log.text;
+    ASSERT_TRUE(system.await_client()) << "discovery has begun\n" << log.text;
     f.use(cluster("taken", taken.url()), "any");
     ::kill(::getpid(), SIGHUP);
 
@@ -143,9 +167,13 @@ TEST(supervisor, a_reload_while_the_first_discovery_is_awaited_leaves_no_link_to
         return closed != 0 && closed == count(text, "Client connection created");
     }, std::chrono::milliseconds(patience_ms));
     EXPECT_EQ(gone, process_watch::outcome::ready) << left.log();
-    EXPECT_TRUE(s.collect_status().receiving("taken"));
+    EXPECT_TRUE((*daemon).collect_status().receiving("taken"));
+    EXPECT_EQ(daemon.end(), 0) << log.text;
+}
 
-    ::kill(::getpid(), SIGTERM);
-    daemon.join();
-    EXPECT_EQ(status, 0);
+// The daemon loads each plugin in a child of its own executable first, and that is this one.
+int main(int argc, char** argv) {
+    if (argc == 3 && std::string_view(argv[1]) == "plugin-probe") return callgate::host::run_plugin_probe(argv[2]);
+    ::testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
 }
