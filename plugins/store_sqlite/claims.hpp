@@ -58,6 +58,7 @@ class claims {
     [[nodiscard]] std::uint64_t get(const sdk::claim_get_view& r, sdk::claim_entries& out);
     /// Returns the cursor of the next page; throws CG_E_COMPACTED.
     std::string scan(const sdk::claim_scan_view& r, const cg_claim_limits& limits, sdk::claim_entries& out, std::uint64_t& revision);
+    [[nodiscard]] std::uint64_t revision() { return read_heads().revision; }
     /// The store's revision. Throws CG_E_COMPACTED when a watch cannot go on from `at`.
     std::uint64_t check_position(const watch_position& at);
     /// Up to `limit` changes under `prefix` behind `at`, which moves on past what cannot match. Throws CG_E_COMPACTED.

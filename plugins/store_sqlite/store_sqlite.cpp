@@ -57,11 +57,11 @@ store::~store() { join(); }
 
 void store::start(sdk::op_handle&& op) {
     prepare_file(options_.store);
-    // Made here so that what is wrong with them fails the start, then handed to their threads.
+    // The threads open connections of their own; what would be wrong with those fails the start here.
+    (void)claims(options_.store).revision();
     const auto run = [&](const char* name, void (store::*loop)()) {
         threads_.push_back(named_thread(name, [this, loop] { (this->*loop)(); }));
     };
-    { claims probe(options_.store); (void)probe.check_position({}); }
     for (std::size_t i = 0; i < options_.readers; ++i) run("store-read", &store::read_loop);
     run("store-write", &store::write_loop);
     run("store-watch", &store::watch_loop);

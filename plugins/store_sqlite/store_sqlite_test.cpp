@@ -170,6 +170,18 @@ TEST_F(store_sqlite_test, history_is_bounded_and_what_is_gone_is_compacted) {
     i.plugin.stop();
 }
 
+TEST_F(store_sqlite_test, starts_again_after_compaction) {
+    const std::string options = R"(, "history": 100, "synchronous": "normal")";
+    {
+        instance i(folder.path, options);
+        for (int n = 0; n < 600; ++n) ASSERT_EQ(i.store.put("k", "v").outcome, CG_OK);
+        ASSERT_EQ(i.store.scan("", "", 10, 1).status, CG_E_COMPACTED);
+    }
+    instance again(folder.path, options);
+    EXPECT_EQ(again.store.get({"k"}).entries[0].value, "v");
+    EXPECT_EQ(again.store.put("k", "w").outcome, CG_OK);
+}
+
 TEST_F(store_sqlite_test, slow_watch_ends_as_compacted) {
     captured_stream slow(1, 0);
     instance i(folder.path, R"(, "history": 100, "synchronous": "normal")");
