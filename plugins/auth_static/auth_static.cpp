@@ -121,6 +121,15 @@ void backend::stop(sdk::op_handle&& op) {
 
 void backend::load() {
     auto users = load_users(options_.file);
+    // Before anybody can ask for a hash that needs it.
+    try {
+        pool_.provide_memory(users.table->hash_memory_bytes());
+    } catch (const std::bad_alloc&) {
+        throw sdk::status_error(CG_E_UNAVAILABLE,
+                                "no memory for password hashing: each hashing and reserve thread needs " + std::to_string(users.table->hash_memory_bytes() >> 20) +
+                                    " MiB for the users' largest argon2id hash; lower hash.threads, hash.reserve_threads or m of that hash",
+                                options_.file);
+    }
     loaded_ = seen_ = users.stamp;
     if (!users.warning.empty()) host().log(sdk::log_level::warn, users.warning, {{"file", options_.file}});
     host().log(sdk::log_level::info, "users file loaded", {{"file", options_.file}, {"users", std::to_string(users.table->size())}});
@@ -130,6 +139,7 @@ void backend::load() {
 void backend::poll() {
     timer_.arm(options_.reload_interval, [this] { poll(); });
     const auto now = stamp_of(options_.file);
+    pool_.unmap_outgrown();
     // A file still being written looks different from one look to the next; half of it may be valid YAML.
     const bool settled = now == seen_;
     seen_ = now;

@@ -51,6 +51,45 @@ hash_pool::hash_pool(sdk::host_ref host, hash_options options, finish done, veri
 
 hash_pool::~hash_pool() { stop(); }
 
+void hash_pool::provide_memory(std::size_t bytes) {
+    unmap_outgrown();
+    std::vector<hash_memory> fresh;
+    {
+        const std::lock_guard lock(mutex_);
+        if (bytes <= memory_bytes_) return;
+    }
+    fresh.reserve(thread_count());
+    while (fresh.size() < thread_count()) fresh.emplace_back(bytes);
+    std::vector<hash_memory> old;
+    {
+        const std::lock_guard lock(mutex_);
+        // No more than are lent can come back before the next call.
+        outgrown_.reserve(thread_count());
+        old.swap(memory_);
+        memory_.swap(fresh);
+        memory_bytes_ = memory_.front().size();
+    }
+}
+
+void hash_pool::unmap_outgrown() {
+    std::vector<hash_memory> old;
+    old.reserve(thread_count());
+    const std::lock_guard lock(mutex_);
+    old.swap(outgrown_);
+}
+
+hash_memory hash_pool::borrow_memory() {
+    if (memory_.empty()) return {};
+    auto memory = std::move(memory_.back());
+    memory_.pop_back();
+    return memory;
+}
+
+void hash_pool::return_memory(hash_memory&& memory) {
+    if (memory.size() == 0) return;
+    (memory.size() < memory_bytes_ ? outgrown_ : memory_).push_back(std::move(memory));
+}
+
 void hash_pool::start() {
     for (std::size_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
     if (options_.sched == priority::normal) return;
@@ -138,6 +177,9 @@ std::string_view hash_pool::obstacle(const pending& p) const {
 }
 
 void hash_pool::lower_priority() const {
+    if (options_.sched == priority::normal) return;
+    // While it still runs: see the class.
+    warm_up_hashing();
     int failed = 0;
     const sched_param none{};
     if (options_.sched == priority::idle) {
@@ -154,18 +196,20 @@ void hash_pool::lower_priority() const {
 
 void hash_pool::hash(std::unique_lock<std::mutex>& lock, const pending_ref& p) {
     if (p->reserved) ++taken_by_reserve_;
+    auto memory = borrow_memory();
     lock.unlock();
     std::int64_t took = 0;
     bool matches = false;
     std::string failed;
     try {
         const auto from = thread_cpu_ns();
-        matches = matches_(p->hash, p->password);
+        matches = matches_(p->hash, p->password, memory);
         took = thread_cpu_ns() - from;
     } catch (const std::exception& e) {
         failed = e.what();
     }
     lock.lock();
+    return_memory(std::move(memory));
     hash_ns_ = hash_ns_ == 0 ? took : hash_ns_ + (took - hash_ns_) / 8;
     auto job = claim(p);
     if (!job) return;

@@ -53,19 +53,28 @@ struct hash_job {
 /// process without CAP_SYS_NICE cannot raise them again. So reserve threads at normal priority take what is
 /// due: a job that has waited for `reserve_after`, or one that a hashing thread holds for as long and for
 /// more than twice the processor time of a hash. The latter is then hashed twice; whoever is first answers.
+///
+/// For the same reason a thread at idle priority must not stop where others wait for it. The kernel locks the whole
+/// process's memory map while one thread maps, unmaps or faults memory in; so the control thread maps and unmaps all
+/// that hashes work in.
 class hash_pool {
   public:
     /// Called on a pool thread with the verdict of a finished hash; answers job.op. job.password and job.hash are empty.
     using finish = std::function<void(hash_job& job, bool matches)>;
 
     /// Whether the password matches, at the hash's whole cost. Other than verify_password in tests.
-    using verify = std::function<bool(const password_hash& hash, std::string_view password)>;
+    using verify = std::function<bool(const password_hash& hash, std::string_view password, hash_memory& memory)>;
 
     hash_pool(sdk::host_ref host, hash_options options, finish done, verify matches = verify_password);
     hash_pool(const hash_pool&) = delete;
     hash_pool& operator=(const hash_pool&) = delete;
     ~hash_pool();
 
+    /// Maps memory for hashes of up to that many bytes, one piece for each thread; never less than before. Before
+    /// start(), and before logins that need more. Throws std::bad_alloc and leaves everything as it was.
+    void provide_memory(std::size_t bytes);
+    /// Unmaps pieces that were in use when larger ones came.
+    void unmap_outgrown();
     void start();
     void submit(hash_job&& job);
     /// Answers the job of that operation if nobody has yet; a running hash ends by itself.
@@ -104,9 +113,12 @@ class hash_pool {
     void shed(std::unique_lock<std::mutex>& lock, const pending_ref& p, std::string_view reason_id, std::string_view reason);
     /// After the answer: gives the shares of user and host back, and ends the drain when it was the last.
     void leave(std::unique_lock<std::mutex>& lock, const pending& p);
+    [[nodiscard]] std::size_t thread_count() const noexcept { return options_.threads + (options_.sched == priority::normal ? 0 : options_.reserve); }
     void report_reserve(std::unique_lock<std::mutex>& lock);
 
     // Under mutex_.
+    [[nodiscard]] hash_memory borrow_memory();
+    void return_memory(hash_memory&& memory);
     /// What a reserve thread must look at next, and when; nullptr = nothing.
     [[nodiscard]] pending_ref next_due(std::int64_t& due_ns) const;
     /// Why `p` must not be hashed; empty when it may.
@@ -124,6 +136,9 @@ class hash_pool {
     std::deque<pending_ref> queue_;
     std::vector<pending_ref> running_;   // unanswered
     std::unordered_map<std::string, std::size_t> users_, hosts_;  // unanswered
+    std::vector<hash_memory> memory_;    // not in use; with room for all pieces
+    std::vector<hash_memory> outgrown_;  // the same
+    std::size_t memory_bytes_ = 0;       // of each piece
     std::int64_t hash_ns_ = 0;       // moving average of what one hash takes
     std::int64_t next_look_ns_ = std::numeric_limits<std::int64_t>::max();  // of the reserve; the largest number = when it is told to
     std::uint64_t taken_by_reserve_ = 0, reported_ = 0;

@@ -2,8 +2,11 @@
 #include "plugins/auth_static/hash_pool.hpp"
 
 #include <callgate/sdk/testing/driver.hpp>
+#include <cstring>
 #include <future>
 #include <gtest/gtest.h>
+#include <map>
+#include <mutex>
 #include <sched.h>
 
 namespace {
@@ -177,6 +180,51 @@ TEST_F(hash_pool_test, drain_waits_for_what_is_in_flight) {
     EXPECT_TRUE(host.done(again));
     pool->stop();
     EXPECT_EQ(outcome(submit("late")), "unavailable shutting_down");
+}
+
+// Seen from the hash itself: which memory it gets.
+TEST_F(hash_pool_test, hashes_in_memory_that_was_there_before) {
+    std::mutex mutex;
+    std::map<std::string, std::pair<std::uint8_t*, std::size_t>> seen;  // by password
+    options.sched = priority::low;
+    options.reserve = 2;
+    pool = std::make_unique<hash_pool>(
+        sdk::host_ref{host.get()}, options, [](hash_job& job, bool) { sdk::reply_builder{}.deny("bad_credentials").send(job.op); },
+        [&](const password_hash&, std::string_view password, hash_memory& memory) {
+            {
+                const std::lock_guard lock(mutex);
+                seen[std::string(password)] = {memory.data(), memory.size()};
+            }
+            if (password == "held") {
+                entered.set_value();
+                open.wait();
+            }
+            return false;
+        });
+    pool->provide_memory(100'000);
+    pool->start();
+    const auto run = [&](const char* password) {
+        EXPECT_EQ(outcome(submit("u", "192.0.2.1", password)), "deny bad_credentials");
+        const std::lock_guard lock(mutex);
+        return seen.at(password);
+    };
+    const auto first = run("first");
+    EXPECT_GE(first.second, 100'000u);
+    pool->provide_memory(50'000);
+    EXPECT_EQ(run("second"), first) << "smaller hashes need no other memory";
+    const auto held = submit("u", "192.0.2.1", "held");
+    entered.get_future().wait();
+    // Larger memory comes while a hash works in the old.
+    pool->provide_memory(300'000);
+    {
+        const std::lock_guard lock(mutex);
+        std::memset(seen.at("held").first, 1, seen.at("held").second);
+    }
+    release();
+    EXPECT_EQ(outcome(held), "deny bad_credentials");
+    EXPECT_GE(run("third").second, 300'000u);
+    pool->unmap_outgrown();
+    EXPECT_GE(run("fourth").second, 300'000u);
 }
 
 }  // namespace

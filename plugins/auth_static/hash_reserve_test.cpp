@@ -77,14 +77,14 @@ struct hash_reserve_test : ::testing::Test {
                 else
                     sdk::reply_builder{}.deny("bad_credentials").send(job.op);
             },
-            [this](const password_hash& h, std::string_view password) {
+            [this](const password_hash& h, std::string_view password, hash_memory& memory) {
                 if (starved && ::sched_getscheduler(0) == SCHED_BATCH) {
                     ++standing;
                     standing.notify_all();
                     starved.wait(true);
                 }
                 if (::sched_getscheduler(0) == SCHED_OTHER) spend(cost);
-                return verify_password(h, password);
+                return verify_password(h, password, memory);
             });
         pool->start();
     }

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "plugins/auth_static/hash_memory.hpp"
+
 /// Password hashes: argon2id in the PHC string format (RFC 9106) and bcrypt ($2b$, $2y$).
 namespace callgate::auth_static {
 
@@ -33,9 +35,17 @@ struct password_hash {
 /// 4 to 16; otherwise nullopt and `why`, which never holds the hash.
 [[nodiscard]] std::optional<password_hash> parse_password_hash(std::string_view text, std::string& why);
 
+/// Bytes of working memory that checking against `hash` takes.
+[[nodiscard]] std::size_t memory_for(const password_hash& hash) noexcept;
+
 /// The whole cost in every case, also when the password is too long or holds a NUL, which never match.
-/// Blocks for as long as the hash costs: worker threads only.
-[[nodiscard]] bool verify_password(const password_hash& hash, std::string_view password);
+/// Blocks for as long as the hash costs: worker threads only. Works in `memory`, which it grows only when it is
+/// smaller than memory_for(hash), and wipes what it has written there. Throws std::bad_alloc.
+[[nodiscard]] bool verify_password(const password_hash& hash, std::string_view password, hash_memory& memory);
+
+/// For a thread that is about to lower its priority: runs each kind of hash once at the least cost, so that its code,
+/// stack and heap are faulted in. A few milliseconds.
+void warm_up_hashing();
 
 /// A hash of the same cost that no password matches.
 [[nodiscard]] password_hash unmatchable_like(const password_hash& model);

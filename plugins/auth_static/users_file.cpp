@@ -48,6 +48,7 @@ user_table::user_table(std::vector<user_entry> users) : size_(users.size()) {
         if (const auto& p = entry->password) {
             auto& [count, example] = costs[{p->kind, p->memory_kib, p->passes, p->lanes, p->cost}];
             ++count;
+            hash_memory_bytes_ = std::max(hash_memory_bytes_, memory_for(*p));
             example = entry;
         }
     }

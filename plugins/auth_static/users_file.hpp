@@ -49,6 +49,8 @@ class user_table {
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// What an unknown user is checked against: costs as most of the table, matches nothing.
     [[nodiscard]] const password_hash& unmatchable() const noexcept { return *unmatchable_; }
+    /// Bytes that the hash with the greatest need works in; 0 without passwords.
+    [[nodiscard]] std::size_t hash_memory_bytes() const noexcept { return hash_memory_bytes_; }
 
   private:
     struct token_slot {
@@ -67,6 +69,7 @@ class user_table {
     digest salt_{};
     std::optional<password_hash> unmatchable_;
     std::size_t size_ = 0;
+    std::size_t hash_memory_bytes_ = 0;
 };
 
 /// The users file (YAML; format in README.md). `name` is used in messages. Throws sdk::status_error whose
