@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The configuration {"label": "...", "file": "..."}, read without a JSON library. [control] */
-#ifndef C_KEY_PROVIDER_CONFIG_H
-#define C_KEY_PROVIDER_CONFIG_H
+#pragma once
 #include <callgate/abi/base.h>
 
 #define MAX_LABEL 64
@@ -15,5 +14,3 @@ typedef struct key_config {
 /* A JSON object whose values are strings, with exactly the keys above. 0, or -1 and in `error` what is wrong: a text that
  * names the key. */
 int read_config(cg_str json, key_config* out, char error[128]);
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Text form of NATS keys: base32 (RFC 4648, no padding) of prefix, 32 key bytes and a CRC-16/XMODEM, low byte first.
  * Pure functions, any thread. */
-#ifndef C_KEY_PROVIDER_NKEY_H
-#define C_KEY_PROVIDER_NKEY_H
+#pragma once
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +19,3 @@ int nkey_read_seed(const char* text, size_t size, char* kind, uint8_t seed[32]);
 
 /* Writes NKEY_TEXT characters, without a NUL. `kind` is one of those above. */
 void nkey_write_public(char kind, const uint8_t key[32], char text[NKEY_TEXT]);
-
-#endif
