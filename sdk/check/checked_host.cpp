@@ -131,6 +131,7 @@ cg_op checked_host::begin(const char* function, result_reader reader, std::int64
     o.function = function;
     o.reader = std::move(reader);
     o.deadline = left_ns == no_deadline ? no_deadline : now_ns() + left_ns;
+    o.late = left_ns <= 0;
     o.memory = std::move(memory);
     o.starter = std::this_thread::get_id();
     return op;
@@ -143,7 +144,7 @@ void checked_host::returned(cg_op op, cg_status status) {
         const std::lock_guard lock(mutex_);
         auto& o = operations_.at(op);
         function = o.function;
-        already = o.done;
+        already = o.claimed;
         o.is = status == CG_OK ? state::accepted : state::refused;
         if (o.is == state::refused)
             for (auto& m : o.memory) m->revoke();
@@ -159,6 +160,14 @@ void checked_host::returned(cg_op op, cg_status status) {
 void checked_host::mark_cancelled(cg_op op) {
     const std::lock_guard lock(mutex_);
     operations_.at(op).cancelled = true;
+}
+bool checked_host::was_cancelled(cg_op op) const {
+    const std::lock_guard lock(mutex_);
+    return operations_.at(op).cancelled;
+}
+bool checked_host::began_late(cg_op op) const {
+    const std::lock_guard lock(mutex_);
+    return operations_.at(op).late;
 }
 bool checked_host::done(cg_op op) const {
     const std::lock_guard lock(mutex_);
@@ -277,11 +286,11 @@ cg_status checked_host::complete(cg_op op, const cg_completion* completion) {
     {
         const std::lock_guard lock(mutex_);
         const auto i = operations_.find(op);
-        if (i == operations_.end() || i->second.done || i->second.is == state::refused) {
+        if (i == operations_.end() || i->second.claimed || i->second.is == state::refused) {
             function = nullptr;
         } else {
             // Claimed before it is read: a second completion may come meanwhile.
-            i->second.done = true;
+            i->second.claimed = true;
             reader = i->second.reader;
             function = i->second.function;
         }
@@ -309,6 +318,7 @@ cg_status checked_host::complete(cg_op op, const cg_completion* completion) {
         if (a.foreign) ++foreign_;
         memory = std::move(o.memory);
         o.result = a;
+        o.done = true;
     }
     if (c.release != nullptr) {
         // Read again just before it is released: until then it must not have changed.

@@ -66,6 +66,9 @@ class checked_host {
     /// What the function that received `op` returned.
     void returned(cg_op op, cg_status status);
     void mark_cancelled(cg_op op);
+    [[nodiscard]] bool was_cancelled(cg_op op) const;
+    /// Its deadline was past when it began.
+    [[nodiscard]] bool began_late(cg_op op) const;
     [[nodiscard]] bool done(cg_op op) const;
     [[nodiscard]] bool refused(cg_op op) const;
     [[nodiscard]] std::optional<answer> take(cg_op op) const;
@@ -100,7 +103,9 @@ class checked_host {
         std::size_t scratch_used = 0;
         state is = state::started;
         bool cancelled = false;
-        bool done = false;
+        bool late = false;
+        bool claimed = false; ///< a completion is being read
+        bool done = false;    ///< and its answer is there
         answer result;
         std::thread::id starter;
     };

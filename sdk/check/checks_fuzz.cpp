@@ -7,11 +7,13 @@ namespace callgate::check {
 namespace {
 
 void operations(const settings& s) {
+    measure_stalls();
     const auto p = load_plugin(s, s.plugin);
     std::mt19937_64 random(s.seed);
     auto i = std::make_unique<instance>(s, p, s.good[0]);
     i->up();
     auto w = workload::of(*i);
+    w->trial(*i);
     std::vector<cg_op> open, finished;
     for (std::uint32_t step = 0; step < s.fuzz_steps; ++step) {
         const auto shard = static_cast<std::uint32_t>(random() % i->shards());

@@ -11,6 +11,7 @@ struct running {
     explicit running(const settings& s) : plugin(load_plugin(s, s.plugin)), i(s, plugin, s.good[0]) {
         i.up();
         w = workload::of(i);
+        w->trial(i);
     }
     cg_op one(const operation_options& o = {}) {
         cg_op op = 0;
@@ -57,6 +58,7 @@ void string_bounds(const settings& s) {
 }
 
 void hostile_fields(const settings& s) {
+    measure_stalls();
     running r(s);
     for (std::uint32_t n = 0; n < r.w->hostile_count(); ++n) {
         cg_op op = 0;
@@ -85,7 +87,7 @@ void cancel_during(const settings& s) {
             op = r.w->begin(0, {.left_ns = far, .cancelled = false, .number = n});
             if (n % 2 == 0) r.i.cancel(op, CG_CANCEL_DEADLINE);
         });
-        if (n % 2 == 1) r.i.cancel(op, n % 4 == 1 ? CG_CANCEL_REQUESTER : CG_CANCEL_SHUTDOWN);
+        if (n % 2 == 1) r.i.on_shard(0, [&] { r.i.cancel(op, n % 4 == 1 ? CG_CANCEL_REQUESTER : CG_CANCEL_SHUTDOWN); });
         r.i.must_complete({op}, "operations.cancel_during", "after cancel()");
     }
     r.i.must_complete({r.one()});

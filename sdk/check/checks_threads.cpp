@@ -52,6 +52,7 @@ void any_thread(const settings& s) {
     instance i(s, p, s.good[0]);
     i.up();
     const auto w = workload::of(i);
+    w->trial(i);
     const auto query = sdk::copy_in(i.c()).query;
     std::mutex mutex;
     std::vector<cg_op> known;
@@ -99,7 +100,8 @@ void any_thread(const settings& s) {
                     known.push_back(ops[n]);
                 }
             });
-            i.must_complete(ops, "threads.any_thread", "while cancel() came on another thread");
+            // One that is lost for its cancel breaks the rule of cancels, on whatever thread it came.
+            i.must_complete(ops, "operations.cancel_during", "after cancel() on another thread");
         }
     }
     if (failure) std::rethrow_exception(failure);
@@ -108,6 +110,7 @@ void any_thread(const settings& s) {
 
 // Both rules are judged by the host and by the clock around every call; here is a life in which they can break.
 void watched(const settings& s) {
+    measure_stalls();
     const auto p = load_plugin(s, s.plugin);
     instance i(s, p, s.good[0]);
     i.up();

@@ -33,6 +33,7 @@ struct entry {
 };
 std::array<entry, max_blocks> table;
 
+bool plain = false;
 std::mutex mutex;
 std::deque<std::size_t> graveyard;
 std::size_t next_free = 0;
@@ -122,7 +123,14 @@ void on_fault(int number, siginfo_t* info, void*) {
 
 }  // namespace
 
+void use_plain_memory() { plain = true; }
+
 guarded_block::guarded_block(std::size_t size, const guard_rule& rule) : size_(size) {
+    if (plain) {
+        data_ = static_cast<std::uint8_t*>(std::calloc(1, size + 1));
+        if (data_ == nullptr) throw std::bad_alloc();
+        return;
+    }
     const std::size_t pages = (size + page - 1) / page + 1;
     mapped_ = pages * page;
     void* p = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -141,7 +149,7 @@ guarded_block::guarded_block(std::size_t size, const guard_rule& rule) : size_(s
 }
 
 void guarded_block::revoke() noexcept {
-    if (revoked_) return;
+    if (revoked_ || base_ == nullptr) return;
     revoked_ = true;
     table[index_].revoked = true;
     ::mprotect(base_, mapped_, PROT_NONE);
@@ -150,6 +158,10 @@ void guarded_block::revoke() noexcept {
 }
 
 guarded_block::~guarded_block() {
+    if (base_ == nullptr) {
+        std::free(data_);
+        return;
+    }
     revoke();
     const std::lock_guard lock(mutex);
     graveyard.push_back(index_);

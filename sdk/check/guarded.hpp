@@ -33,13 +33,16 @@ class guarded_block {
     void revoke() noexcept;
 
   private:
-    std::uint8_t* base_;
-    std::size_t mapped_;
-    std::uint8_t* data_;
+    std::uint8_t* base_ = nullptr;
+    std::size_t mapped_ = 0;
+    std::uint8_t* data_ = nullptr;
     std::size_t size_;
-    std::size_t index_;
+    std::size_t index_ = 0;
     bool revoked_ = false;
 };
+
+/// Blocks made from now on are plain heap memory: for counting growth over thousands of instances.
+void use_plain_memory();
 
 /// Of the process: faults, aborts and the like are recorded with the plugin's function they happened in.
 void install_fault_handlers();

@@ -299,17 +299,21 @@ void instance::must_complete(const std::vector<cg_op>& ops, const char* check, c
     if (wait(ops, settings_.patience)) return;
     std::size_t open = 0;
     std::string function;
+    const char* lost = check;
     for (const auto op : ops)
         if (op != 0 && !host_->done(op)) {
             ++open;
             function = host_->function_of(op);
+            // Of a random mixture: what is known to be lost for one reason belongs to that reason's check.
+            lost = host_->was_cancelled(op) ? "operations.cancel_during" : host_->began_late(op) ? "operations.deadline_past" : "fuzz.operations";
         }
+    if (std::string_view(check) == "fuzz.operations") check = lost;
     recorder::violated(check, std::to_string(open) + " of " + std::to_string(ops.size()) + " operations of " + function + "() " + (when.empty() ? "" : when + " ") + "have not completed after " +
                                   std::to_string(settings_.patience.count()) + " ms: whoever takes a cg_op completes it, whatever happens; a request is waiting for each" + host_->last_logs());
     throw cannot_judge(check, "operations do not complete");
 }
 
-void instance::on_shard(std::uint32_t shard, const std::function<void()>& work) { threads_->run(shard, work, settings_.patience); }
-void instance::on_all_shards(const std::function<void(std::uint32_t)>& work) { threads_->run_all(work, settings_.patience); }
+void instance::on_shard(std::uint32_t shard, const std::function<void()>& work) { threads_->run(shard, work, settings_.patience * 5); }
+void instance::on_all_shards(const std::function<void(std::uint32_t)>& work) { threads_->run_all(work, settings_.patience * 5); }
 
 }  // namespace callgate::check

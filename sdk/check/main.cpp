@@ -101,6 +101,7 @@ int main(int argc, char** argv) {
     app.add_option("--junit", s.junit_file, "write the results as JUnit XML");
     app.add_option("--seed", s.seed, "of the group fuzz; the same seed does the same")->capture_default_str();
     app.add_option("--fuzz-steps", s.fuzz_steps, "length of a random sequence")->capture_default_str();
+    app.add_option("--cycles", s.cycles, "of create and destroy, where growth is looked for")->check(CLI::Range(100, 1'000'000))->capture_default_str();
     app.add_option("--shards", s.shards, "shard threads")->check(CLI::Range(1, 64))->capture_default_str();
     app.add_option("--timeout", timeout, "seconds for one check")->check(CLI::Range(1, 3600))->capture_default_str();
     app.add_option("--patience", patience_ms, "milliseconds for one operation to complete")->check(CLI::Range(50, 600'000))->capture_default_str();

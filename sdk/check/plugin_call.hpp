@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <exception>
+#include <optional>
 #include <string>
 
 #include "sdk/check/control_loop.hpp"
@@ -8,6 +9,10 @@
 
 /// Every call into the plugin goes through here: named for crash reports, no exception let through, time taken.
 namespace callgate::check {
+
+/// Whether calls on shards are timed in this process. Off at first: the kernel takes tens of milliseconds to forget a
+/// process that looked at its threads in /proc, and most checks are about something else.
+void measure_stalls() noexcept;
 
 /// How long a call held its thread without computing (waiting for a lock, a sleep, I/O), and how long it computed.
 class stall_meter {
@@ -29,6 +34,8 @@ struct stall_limits {
 };
 [[nodiscard]] stall_limits& the_stall_limits() noexcept;
 
+/// On a shard of a process that measures.
+[[nodiscard]] bool stalls_are_measured() noexcept;
 void judge_stall(const char* function, const stall_meter& meter);
 [[noreturn]] void exception_came_out(const char* function, const std::string& what);
 
@@ -37,14 +44,13 @@ void judge_stall(const char* function, const stall_meter& meter);
 template <class F>
 auto plugin_call(const char* function, F&& f) {
     const progress::call scope(function);
-    const stall_meter meter;
     const struct judge {
         const char* function;
-        const stall_meter& meter;
+        std::optional<stall_meter> meter;
         ~judge() {
-            if (current_role() == role::shard) judge_stall(function, meter);
+            if (meter) judge_stall(function, *meter);
         }
-    } at_end{function, meter};
+    } at_end{function, stalls_are_measured() ? std::optional<stall_meter>(std::in_place) : std::nullopt};
     try {
         return f();
     } catch (const std::exception& e) {

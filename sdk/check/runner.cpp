@@ -41,8 +41,6 @@ constexpr int clean_exit = 86;
 // In the test's process.
 void run_test(const check_entry& test, const settings& s) {
     control_loop::get().adopt();
-    // Opens what it needs before anything is counted.
-    (void)stall_meter().stop();
     try {
         test.run(s);
     } catch (const cannot_judge& e) {
@@ -178,6 +176,7 @@ observation observe(const check_entry& test, settings s, std::uint32_t kind) {
 /// The check that is best known to own such an end, when it saw it too.
 std::string preferred_owner(const observation& o) {
     if (o.end == ending::exit) return "operations.no_exit";
+    if (o.call.find("cancel()") != std::string::npos) return "operations.cancel_after";
     for (const char* function : {"dlopen", CG_ENTRY_SYMBOL})
         if (o.call.find(function) != std::string::npos) return "library.loads";
     for (const char* function : {" create", " start", " shard_attach", " shard_detach", " drain", " stop", " destroy", " health"})

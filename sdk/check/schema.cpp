@@ -10,13 +10,18 @@
 #include <valijson/validation_results.hpp>
 #include <valijson/validator.hpp>
 
+#include "sdk/check/recorder.hpp"
+
 namespace callgate::check {
 
 std::string check_schema(const std::string& schema_text, const std::string& json) {
     if (schema_text.empty()) return {};
     boost::system::error_code ec;
     const auto schema_value = boost::json::parse(schema_text, ec);
-    if (ec) return "the config_schema is not JSON: " + ec.message();
+    if (ec) {
+        recorder::violated("library.manifest", "the config_schema is not JSON (" + ec.message() + "); it is JSON Schema, draft 7");
+        return {};
+    }
     const auto value = boost::json::parse(json, ec);
     if (ec) return "the configuration is not JSON: " + ec.message();
     try {
@@ -34,7 +39,8 @@ std::string check_schema(const std::string& schema_text, const std::string& json
         }
         return out.empty() ? "does not fit the schema" : out;
     } catch (const std::exception& e) {
-        return std::string("the config_schema cannot be used: ") + e.what();
+        recorder::violated("library.manifest", std::string("the config_schema cannot be used: ") + e.what() + "; it is JSON Schema, draft 7");
+        return {};
     }
 }
 

@@ -47,6 +47,7 @@ struct settings {
     std::uint64_t seed = 1;
     std::uint32_t shards = 4;
     std::uint32_t fuzz_steps = 400;
+    std::uint32_t cycles = 1000; ///< create and destroy, where growth is looked for
     std::chrono::milliseconds timeout{60'000};
     std::chrono::milliseconds patience{10'000}; ///< for one completion
     std::chrono::milliseconds block_limit{50};

@@ -160,6 +160,12 @@ class key_workload : public workload {
 
 }  // namespace
 
+void workload::trial(instance& i) {
+    cg_op op = 0;
+    i.on_shard(0, [&] { op = begin(0, {}); });
+    i.must_complete({op});
+}
+
 std::unique_ptr<workload> workload::of(instance& i) {
     switch (i.kind()) {
         case CG_KIND_AUTH_BACKEND: return std::make_unique<auth_workload>(i);

@@ -23,6 +23,9 @@ class workload {
     static std::unique_ptr<workload> of(instance& i);
     /// [shard]
     virtual cg_op begin(std::uint32_t shard, const operation_options& options) = 0;
+    /// [control] One ordinary operation to its end. A plugin that answers none shows here, under its own check, and not in
+    /// whatever else the test is about.
+    void trial(instance& i);
     /// [shard] Sizes, bytes and combinations no sane caller would send, but a stranger on the network can. `number`
     /// counts up to hostile_count().
     virtual cg_op begin_hostile(std::uint32_t shard, std::uint32_t number) = 0;
