@@ -3,7 +3,7 @@
 # sockets or servers.
 set(here ${CMAKE_CURRENT_LIST_DIR})
 add_library(callgate_config STATIC ${here}/config.cpp ${here}/config_sections.cpp ${here}/config_nats.cpp ${here}/config_checks.cpp
-  ${here}/config_schema.cpp ${here}/policy_test_file.cpp)
+  ${here}/config_references.cpp ${here}/config_schema.cpp ${here}/policy_test_file.cpp)
 target_include_directories(callgate_config PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(callgate_config PUBLIC callgate_policy Boost::json PRIVATE fmt::fmt)
 

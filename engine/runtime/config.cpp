@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "engine/runtime/config_references.hpp"
 #include "engine/runtime/config_sections.hpp"
 
 namespace callgate::runtime {
@@ -53,12 +54,20 @@ policy::source policy_source(const section& root, loading& in, std::optional<nod
     return {other_file ? &*other_file : &nothing, path, {}};
 }
 
+void find_references(const section& root, std::string_view part, instance_options& i) {
+    const node* instances = root.find(part);
+    const node* instance = instances == nullptr ? nullptr : instances->find(i.name);
+    const node* config = instance == nullptr ? nullptr : instance->find("config");
+    if (config != nullptr) i.references = references_in(*config);
+}
+
 }  // namespace
 
 load_outcome load_config_text(const std::string& text, const std::string& name, const std::string& base_dir) {
     load_outcome outcome;
     auto tree = policy::parse_yaml(text, name, outcome.findings);
     if (!tree) return outcome;
+    set_aside_references(*tree);
     policy::expand_environment(*tree, name, outcome.findings);
     loading in{policy::reporter(name, outcome.findings), base_dir, {}};
     const std::filesystem::path file(name);
@@ -73,6 +82,8 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_instances(root, "keys", in.value.keys, in);
     read_instances(root, "backends", in.value.backends, in);
     if (root.find("stores") != nullptr) read_instances(root, "stores", in.value.stores, in);
+    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}})
+        for (auto& i : *instances) find_references(root, part, i);
     read_accounts(root, in);
     read_admission(root, in);
     read_admin(root, in);

@@ -37,12 +37,20 @@ struct plugin_options {
     std::map<std::string, std::string> sha256;       ///< `sha256: {auth_static: <hex>}` optional pin for a plugin file
 };
 
+/// A setting below `config` of an instance that is one `${NAME}`; its value is put in when the plugin's schema is known.
+struct config_reference {
+    std::string path;     ///< "ldap.password"
+    bool quoted = false;  ///< then always a text
+};
+
 /// `keys: {<instance>: {plugin: key_file, config: {...}}}` and `backends: {...}` alike
 struct instance_options {
     std::string name;
     std::string plugin;       ///< file callgate_<plugin>.so is looked for in plugins.directories
     std::string type;         ///< factory type; empty = the only factory of that kind
-    std::string config_json;  ///< `config`, converted to JSON
+    std::string config_json;  ///< `config`, converted to JSON; resolve_instance() puts in what references stand for
+    std::vector<config_reference> references;
+    std::vector<std::string> uses;    ///< `uses: [keys/local, store/main]`: instances it may call
     std::uint32_t max_in_flight = 0;  ///< 0 = a quarter of admission.max_in_flight
     std::int64_t timeout_ns = 0;      ///< 0 = what the request's deadline leaves
     int line = 0;

@@ -27,7 +27,7 @@ constexpr std::int64_t second = 1000 * millisecond;
 
 constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
 constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
-constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout");
+constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout", "uses");
 constexpr auto account_table = keys_of("account", "key", "signer", "roles");
 constexpr auto admission_table = keys_of("admission", "max_in_flight", "max_queued", "max_queued_bytes", "age_limit", "default_budget", "kick_after", "kicks_per_second");
 constexpr auto admin_table = keys_of("admin", "listen", "token_file", "tls");
@@ -190,6 +190,13 @@ void read_instances(const section& root, std::string_view key, std::vector<insta
         if (s.text("type", i.type) && !is_identifier(i.type, false)) s.error("type", "is 1 to 64 of a-z, 0-9 and _");
         s.integer("max_in_flight", i.max_in_flight, 1, 1 << 20);
         s.duration("timeout", i.timeout_ns, 10 * millisecond, 60 * second);
+        s.texts("uses", i.uses);
+        for (std::size_t n = 0; n < i.uses.size(); ++n) {
+            const std::string_view use = i.uses[n];
+            const auto name = use.substr(std::min(use.find('/'), use.size() - 1) + 1);
+            if ((!use.starts_with("keys/") && !use.starts_with("store/")) || !is_identifier(name, true))
+                s.error("uses", fmt::format("\"{}\" is not an instance a plugin can call; write keys/<name> or store/<name>", use));
+        }
         const node* config = s.find("config");
         if (config != nullptr && config->type != node::kind::null && !config->is_mapping()) {
             s.error("config", fmt::format("must be a mapping, not {}", config->shown()));

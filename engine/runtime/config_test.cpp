@@ -69,7 +69,10 @@ TEST(config, production_is_read_whole) {
     ASSERT_EQ(c.backends.size(), 2u);
     EXPECT_EQ(c.backends[0].timeout_ns, 1'000'000'000);
     EXPECT_EQ(c.backends[1].max_in_flight, 512u);
-    EXPECT_EQ(c.backends[0].config_json, R"({"issuers":[{"issuer":"https://idp.example.com","audiences":["nats"],"algorithms":["RS256","ES256"],"discovery":true}]})");
+    // What a variable stands for is put in when the plugin's schema has said that it is no secret.
+    EXPECT_EQ(c.backends[0].config_json, R"({"issuers":[{"issuer":"${OIDC_ISSUER}","audiences":["nats"],"algorithms":["RS256","ES256"],"discovery":true}]})");
+    ASSERT_EQ(c.backends[0].references.size(), 1u);
+    EXPECT_EQ(c.backends[0].references[0].path, "issuers[0].issuer");
     ASSERT_EQ(c.accounts.size(), 2u);
     EXPECT_EQ(c.accounts[1].roles.at("worker"), (key_ref{"local", "services-worker"}));
     EXPECT_EQ(c.audit.path, c.base_dir + "/log/audit.jsonl");

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The daemon itself: needs every other room.
-add_library(callgate_runtime STATIC admin_server.cpp assembly.cpp audit_line.cpp serve.cpp shard.cpp status.cpp
+add_library(callgate_runtime STATIC admin_server.cpp assembly.cpp audit_line.cpp instance_config.cpp serve.cpp shard.cpp status.cpp
             supervisor.cpp supervisor_clusters.cpp supervisor_status.cpp)
 target_link_libraries(callgate_runtime PUBLIC callgate_config callgate_flow callgate_host callgate_net callgate_observe
                       PRIVATE Boost::json fmt::fmt OpenSSL::SSL)
-callgate_room_test(NAME engine_runtime SOURCES admin_server_test.cpp assembly_test.cpp shard_test.cpp
+callgate_room_test(NAME engine_runtime SOURCES admin_server_test.cpp assembly_test.cpp instance_config_test.cpp shard_test.cpp
                    ${CMAKE_SOURCE_DIR}/tests/support/nats_server.cpp
                    LIBS callgate_runtime callgate_cnats Boost::json LABELS integration)
 # The servers that tools/setup installs; the environment wins (tests/support/nats_server.hpp).

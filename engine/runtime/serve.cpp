@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "engine/runtime/instance_config.hpp"
 #include "engine/runtime/supervisor.hpp"
 
 namespace callgate::runtime {
@@ -43,6 +44,7 @@ host::instance_options host_options(const instance_options& o, const config& c) 
     // One backend that never answers must leave the rest of the slab to the others (review.md 3.6).
     out.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : std::max(1u, c.admission.max_in_flight / 4);
     out.timeout_ns = o.timeout_ns;
+    out.uses = o.uses;
     return out;
 }
 
@@ -69,11 +71,12 @@ std::vector<finding> check(const std::string& config_path) {
         };
         auto factory = host.find_factory(kind, o.plugin, o.type);
         if (!factory) return add(factory.error().message());
-        auto by_schema = check_against_schema(factory->config_schema, o, c.file, section);
-        const bool refused = !by_schema.empty();
-        findings.insert(findings.end(), by_schema.begin(), by_schema.end());
-        if (refused) return;
-        auto made = host.make_instance(kind, host_options(o, c));
+        auto resolved = resolve_instance(o, factory->config_schema, c, section);
+        findings.insert(findings.end(), resolved.findings.begin(), resolved.findings.end());
+        if (!resolved.value) return;
+        auto options = host_options(resolved.value->options, c);
+        options.secrets = resolved.value->secrets;
+        auto made = host.make_instance(kind, std::move(options));
         if (!made) return add(made.error().message());
         if (auto gone = (*made)->destroy(); !gone) add(gone.error().message());
     };

@@ -168,7 +168,10 @@ std::string render_metrics(const status& s) {
     stage_family(out, s, "nats_auth_callout_duration_seconds", observe::stage::total, "");
     out.family("nats_auth_service_up", "gauge", "Alias of callgate_ready.");
     out.sample("nats_auth_service_up", {}, std::uint64_t{s.ready() ? 1u : 0u});
-    return out.take();
+    std::vector<host::exported_metrics> own;
+    own.reserve(s.instances.size());
+    for (const auto& i : s.instances) own.push_back({i.kind, i.name, i.own_metrics});
+    return out.take() + host::render_plugin_metrics(own);
 }
 
 std::string render_health(const status& s) {

@@ -15,6 +15,7 @@
 #include "engine/base/log.hpp"
 #include "engine/base/version.hpp"
 #include "engine/flow/replay_set.hpp"
+#include "engine/runtime/instance_config.hpp"
 #include "engine/runtime/serve.hpp"
 
 namespace callgate::runtime {
@@ -37,7 +38,7 @@ log::level level_of(const std::string& name) {
 
 bool same(const instance_options& a, const instance_options& b) {
     return a.plugin == b.plugin && a.type == b.type && a.config_json == b.config_json && a.max_in_flight == b.max_in_flight &&
-           a.timeout_ns == b.timeout_ns;
+           a.timeout_ns == b.timeout_ns && a.uses == b.uses;
 }
 
 }  // namespace
@@ -195,9 +196,12 @@ result<void> supervisor::make_instances(candidate& c) {
         const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + std::string(section) + "." + o.name;
         auto factory = host_->find_factory(kind, o.plugin, o.type);
         if (!factory) return make_error(factory.error().code, factory.error().message(), where);
-        for (const auto& f : check_against_schema(factory->config_schema, o, c.settings.file, std::string(section)))
+        const auto resolved = resolve_instance(o, factory->config_schema, c.settings, std::string(section));
+        for (const auto& f : resolved.findings)
             if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
-        auto made = host_->make_instance(kind, host_options(o, c.settings));
+        auto options = host_options(resolved.value->options, c.settings);
+        options.secrets = resolved.value->secrets;
+        auto made = host_->make_instance(kind, std::move(options));
         if (!made) return make_error(made.error().code, made.error().message(), where);
         auto r = std::make_shared<running_instance>();
         r->options = o;
@@ -324,6 +328,7 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     }
     if (!old) return;
     log::set_level(level_of(c->settings.log.level));
+    announce_reload(*old, *c);
     std::weak_ptr<const flow::flow_config> last_user = old->flow;
     for (auto& [name, cluster] : old->clusters)
         if (auto it = c->clusters.find(name); it == c->clusters.end() || it->second != cluster) retire_cluster(cluster);
@@ -419,6 +424,7 @@ void supervisor::reload(const std::string& who) {
 
 void supervisor::drain() {
     draining_ = true;
+    if (host_) host_->publish({CG_EVENT_SHUTTING_DOWN});
     publish_status();
     if (!current_) return finish_stop();
     const auto limit = current_->settings.drain_limit_ns;

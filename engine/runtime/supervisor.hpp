@@ -95,6 +95,7 @@ class supervisor {
     void publish_status();
     void refresh_link_counters() const;
     void announce_service();
+    void announce_reload(const candidate& old, const candidate& now);
     void kick(const std::string& cluster, std::string server_id, std::uint64_t cid);
     void after(std::int64_t ns, std::function<void()> fn);
     void fail_start(const error& e);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "engine/base/log.hpp"
@@ -27,12 +28,19 @@ void supervisor::refresh_health() {
         if (!i->instance) continue;
         i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
             const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
-            const std::lock_guard lock(status_mutex_);
-            for (auto& r : status_.instances)
-                if (r.kind + "/" + r.name == key) {
-                    r.state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
-                    r.text = h.text;
-                }
+            const std::string state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
+            std::optional<host::host_event> changed;
+            {
+                const std::lock_guard lock(status_mutex_);
+                for (auto& r : status_.instances)
+                    if (r.kind + "/" + r.name == key) {
+                        if (r.state != state)
+                            changed = host::host_event{h.state == CG_HEALTH_OK ? CG_EVENT_BACKEND_RECOVERED : CG_EVENT_BACKEND_DEGRADED, r.name, h.text, h.state};
+                        r.state = state;
+                        r.text = h.text;
+                    }
+            }
+            if (changed) host_->publish(*changed);
         });
     }
 }
@@ -60,6 +68,7 @@ void supervisor::publish_status() {
                 r.overdue = m.overdue;
                 r.faults = m.faults;
                 r.in_flight = m.in_flight;
+                r.own_metrics = i->instance->plugin_metrics();
                 r.breaker_open = i->instance->breaker() == host::breaker_state::open;
             }
             instances.push_back(std::move(r));
@@ -98,6 +107,24 @@ void supervisor::announce_service() {
     if (!std::all_of(s.clusters.begin(), s.clusters.end(), [&](const auto& c) { return s.receiving(c.name); })) return;
     serving_ = true;
     log::info("callgate serves", {{"shards", shards_.size()}, {"accounts", current_->settings.accounts.size()}});
+}
+
+// After the commit: whoever is told looks at what is in use now.
+void supervisor::announce_reload(const candidate& old, const candidate& now) {
+    const auto generation = collect_status().config_generation;
+    for (const auto& [key, i] : now.instances) {
+        const auto before = old.instances.find(key);
+        if (!i->instance || before == old.instances.end()) continue;
+        if (before->second == i) {
+            i->instance->reread_secrets();
+        } else if (before->second->instance) {
+            const auto& keys = before->second->instance->keys();
+            for (const auto& [label, k] : i->instance->keys())
+                if (const auto was = keys.find(label); was != keys.end() && was->second.nkey != k.nkey)
+                    host_->publish({CG_EVENT_KEY_ROTATED, i->options.name + "/" + label, k.nkey, generation});
+        }
+    }
+    host_->publish({CG_EVENT_CONFIG_RELOADED, {}, {}, generation});
 }
 
 // A shard does not count for others on every round; whoever scrapes asks it.

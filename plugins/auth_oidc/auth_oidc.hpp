@@ -3,6 +3,7 @@
 #include <atomic>
 #include <callgate/sdk/auth_backend.hpp>
 #include <callgate/sdk/extensions.hpp>
+#include <callgate/sdk/extensions_metrics.hpp>
 #include <callgate/sdk/plugin.hpp>
 #include <mutex>
 #include <random>
@@ -38,13 +39,16 @@ class backend final : public sdk::auth_backend {
         sdk::request_view request;
     };
     struct issuer_state {
-        issuer_state(backend& of, const issuer_options& o);
+        /// `label` names the issuer in metrics.
+        issuer_state(backend& of, const issuer_options& o, std::string_view label);
         backend& owner;
         const issuer_options& options;
         sdk::snapshot_cell<key_set> keys;
         std::atomic<std::int64_t> fresh_ns{0};  ///< when the keys were last known good; 0 = never
         key_fetcher fetcher;
         sdk::one_shot_timer timer;
+        const sdk::metric_gauge key_count;
+        const sdk::metric_counter fetched, fetch_failed;
         // [control]
         bool attempted = false;
         std::string fault;

@@ -10,22 +10,32 @@ namespace callgate::auth_oidc {
 namespace {
 
 constexpr std::size_t max_waiters = 1024;
+constexpr std::string_view fetches = "issuer_key_fetches_total", fetches_help = "Attempts to get an issuer's keys.";
+
+/// The issuer as its tokens name it, where a label's value may be that: short and printable.
+std::string metric_label(const std::string& issuer, std::size_t nth) {
+    const bool fits = issuer.size() <= 100 && std::all_of(issuer.begin(), issuer.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+    return fits ? issuer : "issuers[" + std::to_string(nth) + "]";
+}
 
 }  // namespace
 
-backend::issuer_state::issuer_state(backend& of, const issuer_options& o)
+backend::issuer_state::issuer_state(backend& of, const issuer_options& o, std::string_view label)
     : owner(of),
       options(o),
       keys(of.host()),
       fetcher(of.host(), options, of.options_.fetch_timeout, [this](fetch_outcome outcome) { owner.on_fetched(*this, std::move(outcome)); }),
-      timer(of.host()) {}
+      timer(of.host()),
+      key_count(of.host(), "issuer_keys", "Usable keys of the issuer, as fetched last.", {{"issuer", label}}),
+      fetched(of.host(), fetches, fetches_help, {{"issuer", label}, {"outcome", "ok"}}),
+      fetch_failed(of.host(), fetches, fetches_help, {{"issuer", label}, {"outcome", "failed"}}) {}
 
 backend::backend(sdk::host_ref host, options o) : auth_backend(host), options_(std::move(o)), jitter_(std::random_device{}()) {
     crypto::init();
     crypto::random_bytes(fingerprint_key_);
     for (const auto& i : options_.issuers) {
         if (i.origin != key_origin::file) static_cast<void>(host.require<sdk::ext::http_client>());
-        issuers_.push_back(std::make_unique<issuer_state>(*this, i));
+        issuers_.push_back(std::make_unique<issuer_state>(*this, i, metric_label(i.issuer, issuers_.size())));
     }
 }
 
@@ -86,7 +96,9 @@ void backend::schedule(issuer_state& s, bool failed, std::optional<std::chrono::
 void backend::on_fetched(issuer_state& s, fetch_outcome outcome) {
     const bool failed = !outcome.fault.empty();
     record(s, outcome);
+    (failed ? s.fetch_failed : s.fetched).add();
     if (outcome.keys) {
+        s.key_count.set(static_cast<std::int64_t>(outcome.keys->keys().size()));
         host().log(sdk::log_level::info, "keys loaded", {{"issuer", s.options.issuer}, {"keys", std::to_string(outcome.keys->keys().size())}});
         s.keys.publish(std::move(outcome.keys));
     }

@@ -95,11 +95,15 @@ TEST_F(refresh_test, unreachable_issuer_starts_down_and_recovers_by_itself) {
     EXPECT_EQ(ask(token(one, "a")), "unavailable keys_unavailable");
     EXPECT_EQ(plugin->health().health_state, static_cast<std::uint32_t>(CG_HEALTH_DOWN));
     EXPECT_TRUE(host.logged("connection refused"));
+    EXPECT_GE(host.metric("issuer_key_fetches_total", "issuer=https://idp,outcome=failed").value_or(0), 1);
+    EXPECT_EQ(host.metric("issuer_keys", "issuer=https://idp"), 0);
     EXPECT_EQ(ask("opaque"), "abstain not_a_token");
     serve(one.jwk("a"));
     host.advance(12s);
     EXPECT_EQ(ask(token(one, "a")), "allow");
     EXPECT_EQ(plugin->health().health_state, static_cast<std::uint32_t>(CG_HEALTH_OK));
+    EXPECT_EQ(host.metric("issuer_keys", "issuer=https://idp"), 1);
+    EXPECT_EQ(host.metric("issuer_key_fetches_total", "issuer=https://idp,outcome=ok"), 1);
 }
 
 TEST_F(refresh_test, retries_back_off) {

@@ -48,7 +48,10 @@ std::unique_ptr<sdk::key_provider> provider::create(sdk::host_ref host, const sd
 }
 
 provider::provider(sdk::host_ref host, std::vector<named_file> files)
-    : key_provider(host, max_batch, max_in_flight), files_(std::move(files)) {}
+    : key_provider(host, max_batch, max_in_flight),
+      files_(std::move(files)),
+      refused_purpose_(host, "signatures_refused_total", "Signatures not made.", {{"reason", "purpose"}}),
+      refused_key_(host, "signatures_refused_total", "Signatures not made.", {{"reason", "unknown_key"}}) {}
 
 void provider::start(sdk::op_handle&& op) {
     crypto::init();
@@ -101,8 +104,10 @@ void provider::sign(sdk::shard_state*, sdk::op_handle&& op, const sdk::sign_batc
         const auto* key = find(item.key);
         if (key == nullptr) {
             item.status = CG_E_NOT_FOUND;
+            refused_key_.add();
         } else if (!may_sign(key->pair.type(), item.purpose)) {
             item.status = CG_E_PERMISSION;
+            refused_purpose_.add();
             host().log(sdk::log_level::error, "refused to sign: this kind of key does not make such signatures",
                        {{"label", key->label}, {"key_kind", nats::to_string(key->pair.type())}, {"purpose", std::to_string(item.purpose)}});
         } else if (item.signature == nullptr) {

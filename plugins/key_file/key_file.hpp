@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <callgate/nats/nkey.hpp>
+#include <callgate/sdk/extensions_metrics.hpp>
 #include <callgate/sdk/key_provider.hpp>
 #include <callgate/sdk/plugin.hpp>
 #include <string>
@@ -53,6 +54,8 @@ class provider final : public sdk::key_provider {
 
     std::vector<named_file> files_;
     std::vector<loaded_key> keys_;  // written in start, read-only afterwards
+    // Both stay at zero in a sound deployment: somebody asks for what the keys are not for.
+    const sdk::metric_counter refused_purpose_, refused_key_;
 };
 
 /// Whether a key of that kind may make that signature. A curve key never signs.

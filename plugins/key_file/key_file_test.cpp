@@ -102,6 +102,8 @@ TEST_F(key_file_test, unknown_handle_and_missing_buffer_fail_alone) {
     ASSERT_EQ(d->sign(items).status, CG_OK);
     EXPECT_EQ(items[0].status, CG_E_NOT_FOUND);
     EXPECT_EQ(items[1].status, CG_E_NOT_FOUND);
+    EXPECT_EQ(host.metric("signatures_refused_total", "reason=unknown_key"), 2);
+    EXPECT_EQ(host.metric("signatures_refused_total", "reason=purpose"), 0);
     EXPECT_EQ(items[2].status, CG_E_INVALID);
     EXPECT_EQ(items[3].status, CG_OK);
     EXPECT_TRUE(nats::verify(pair.public_text(), "", out));

@@ -42,7 +42,9 @@ TEST(capabilities, metrics_count_and_are_defined_before_the_end_of_start) {
     EXPECT_EQ(fake.metric("keys"), 6);
     EXPECT_EQ(fake.metric("sizes"), 1);
     EXPECT_FALSE(fake.metric("lookups_total"));
-    EXPECT_EQ(thrown([&] { metric_gauge again(host, "keys", "Keys."); }), CG_E_INVALID);
+    EXPECT_EQ(thrown([&] { metric_counter other(host, "keys", "Keys."); }), CG_E_INVALID);
+    const metric_gauge next_instance(host, "keys", "Keys.");
+    EXPECT_EQ(fake.metric("keys"), 0);
     fake.freeze_metrics();
     EXPECT_EQ(thrown([&] { metric_gauge late(host, "late", "Late."); }), CG_E_PERMISSION);
     fake_host older;

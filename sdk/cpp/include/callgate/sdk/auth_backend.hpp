@@ -18,6 +18,8 @@ class request_view {
     [[nodiscard]] bool shadow() const noexcept { return (r_.flags & CG_REQUEST_SHADOW) != 0; }
     /// The server's signature, or its xkey, stands behind what the request says.
     [[nodiscard]] bool trusted() const noexcept { return r_.trust == CG_TRUST_VERIFIED || r_.trust == CG_TRUST_PROVEN_XKEY; }
+    /// The shard that asks; also the index for metrics.
+    [[nodiscard]] std::uint32_t shard() const noexcept { return r_.shard; }
     [[nodiscard]] std::int64_t now_unix_s() const noexcept { return r_.now_unix_s; }
 
     /// What the route chose as credential, and from which field.

@@ -46,7 +46,7 @@ struct fake_call {
 /// The draft capabilities of a fake_host: everything waits until the test asks for it.
 class fake_capabilities {
   public:
-    // ---- metrics/1: rules of names are the real host's business; here unknown ones and doubles are refused
+    // ---- metrics/1: rules of names are the real host's business; here only a second kind under one name is refused
     /// Value of a counter or gauge, count of a histogram; labels as "k=v,k=v". nullopt: not defined.
     [[nodiscard]] std::optional<std::int64_t> metric(const std::string& name, const std::string& labels = {}) const {
         const std::lock_guard lock(mutex_);
@@ -201,8 +201,15 @@ class fake_capabilities {
             labels += (labels.empty() ? "" : ",") + std::string(view(l.name)) + "=" + std::string(view(l.value));
         }
         const std::lock_guard lock(mutex_);
-        for (const auto& m : metrics_)
-            if (m.name == view(d.name) && m.labels == labels) return CG_E_INVALID;
+        for (std::size_t i = 0; i < metrics_.size(); ++i)
+            if (auto& m = metrics_[i]; m.name == view(d.name) && m.labels == labels) {
+                if (m.kind != d.kind) return CG_E_INVALID;
+                // The next instance that a test makes on this host begins anew.
+                m.value = 0;
+                m.parts.clear();
+                *metric = static_cast<cg_metric>(i + 1);
+                return CG_OK;
+            }
         metrics_.push_back({std::string(view(d.name)), labels, d.kind});
         *metric = static_cast<cg_metric>(metrics_.size());
         return CG_OK;
