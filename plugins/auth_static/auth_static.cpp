@@ -101,7 +101,15 @@ backend::backend(sdk::host_ref host, options o)
       pool_(host, options_.hash, [this](hash_job& job, bool matches) {
           const bool good = matches && job.entry != nullptr;
           answer(good ? admit(job.entry, "password", "password") : deny("bad_credentials", "wrong user name or password", "password"), job.op);
-      }) {}
+      }),
+      logins_{count_logins(host, "token"), count_logins(host, "nkey"), count_logins(host, "password")},
+      users_(host, "users", "Users of the file that is in use."),
+      file_in_use_(host, "users_file_current", "1: the users are those of the file as it lies there; 0: it has a fault, and those from before the last change stay.") {}
+
+backend::login_counters backend::count_logins(const sdk::host_ref& host, std::string_view how) {
+    constexpr std::string_view name = "logins_total", help = "Credentials that were judged, by kind and outcome.";
+    return {how, {host, name, help, {{"how", how}, {"outcome", "match"}}}, {host, name, help, {{"how", how}, {"outcome", "no_match"}}}};
+}
 
 void backend::start(sdk::op_handle&& op) {
     crypto::init();
@@ -133,6 +141,8 @@ void backend::load() {
     loaded_ = seen_ = users.stamp;
     if (!users.warning.empty()) host().log(sdk::log_level::warn, users.warning, {{"file", options_.file}});
     host().log(sdk::log_level::info, "users file loaded", {{"file", options_.file}, {"users", std::to_string(users.table->size())}});
+    users_.set(static_cast<std::int64_t>(users.table->size()));
+    file_in_use_.set(1);
     table_.publish(std::move(users.table));
 }
 
@@ -161,6 +171,7 @@ void backend::poll() {
         host().log(sdk::log_level::info, "users file is good again", {{"file", options_.file}});
     }
     fault_ = fault;
+    file_in_use_.set(fault_.empty() ? 1 : 0);
 }
 
 sdk::health backend::current_health() {
@@ -224,6 +235,8 @@ backend::decision backend::judge(const user_table& table, const sdk::request_vie
 
 void backend::answer(const decision& d, sdk::op_handle& op) const {
     sdk::reply_builder reply;
+    for (const auto& l : logins_)
+        if (l.how == d.how) (d.verdict == CG_VERDICT_ALLOW ? l.match : l.no_match).add(d.shard);
     if (!d.how.empty()) reply.explain(d.how, d.verdict == CG_VERDICT_ALLOW ? "match" : "no match");
     if (d.verdict == CG_VERDICT_ALLOW)
         reply.allow(d.entry->user).issuer(host().instance_name()).attributes_json(d.entry->attributes_json).credential_id(d.credential_id);
@@ -243,6 +256,7 @@ void backend::authenticate(sdk::shard_state*, sdk::op_handle&& op, const sdk::re
         const auto table = table_.read();
         if (table) {
             d = judge(*table, r);
+            d.shard = r.shard();
         } else {
             d.verdict = CG_VERDICT_UNAVAILABLE;
             d.reason_id = "no_user_table";

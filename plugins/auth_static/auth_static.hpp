@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <array>
 #include <callgate/sdk/auth_backend.hpp>
 #include <callgate/sdk/extensions.hpp>
+#include <callgate/sdk/extensions_metrics.hpp>
 #include <callgate/sdk/plugin.hpp>
 
 #include "plugins/auth_static/hash_pool.hpp"
@@ -67,6 +69,7 @@ class backend final : public sdk::auth_backend {
         std::uint32_t verdict = CG_VERDICT_UNAVAILABLE;
         std::string_view reason_id, reason;
         std::string_view how;            ///< "token", "nkey" or "password"; empty when nothing was judged
+        std::uint32_t shard = CG_METRIC_NO_SHARD;
         entry_ptr entry;
         std::string_view credential_id;
         std::string_view password;
@@ -82,6 +85,13 @@ class backend final : public sdk::auth_backend {
     sdk::snapshot_cell<user_table> table_;
     sdk::one_shot_timer timer_;
     hash_pool pool_;
+    struct login_counters {
+        std::string_view how;
+        sdk::metric_counter match, no_match;
+    };
+    [[nodiscard]] static login_counters count_logins(const sdk::host_ref& host, std::string_view how);
+    const std::array<login_counters, 3> logins_;
+    const sdk::metric_gauge users_, file_in_use_;
     // [control]
     std::optional<file_stamp> loaded_, seen_;
     std::string fault_;

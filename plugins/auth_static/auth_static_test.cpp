@@ -139,6 +139,9 @@ TEST_F(auth_static_test, token_is_judged_on_the_shard) {
     EXPECT_EQ(wrong.verdict, CG_VERDICT_DENY);
     EXPECT_EQ(wrong.reason_id, "bad_credentials");
     EXPECT_EQ(token(hex("robot-token")).verdict, CG_VERDICT_DENY) << "the stored hash is no token";
+    EXPECT_EQ(host.metric("logins_total", "how=token,outcome=match"), 1);
+    EXPECT_EQ(host.metric("logins_total", "how=token,outcome=no_match"), 2);
+    EXPECT_EQ(host.metric("logins_total", "how=password,outcome=no_match"), 0);
 }
 
 TEST_F(auth_static_test, token_in_the_password_or_user_field_works) {
@@ -226,6 +229,7 @@ TEST_F(auth_static_test, broken_file_keeps_the_old_users_and_says_where) {
     write("users:\n  - user: carol\n    tokn: 1\n");
     host.advance(5s);
     EXPECT_EQ(token("robot-token").subject, "robot");
+    EXPECT_EQ(host.metric("users_file_current"), 0);
     const auto h = plugin->health();
     EXPECT_EQ(h.health_state, static_cast<std::uint32_t>(CG_HEALTH_DEGRADED));
     EXPECT_NE(h.health_text.find("users.yaml:3: unknown key \"tokn\""), std::string::npos) << h.health_text;
@@ -240,6 +244,7 @@ TEST_F(auth_static_test, broken_file_keeps_the_old_users_and_says_where) {
     write(everybody());
     host.advance(3s);
     EXPECT_EQ(plugin->health().health_state, static_cast<std::uint32_t>(CG_HEALTH_OK));
+    EXPECT_EQ(host.metric("users_file_current"), 1);
 }
 
 TEST_F(auth_static_test, disturbed_reading_is_tried_again_without_a_new_change) {
