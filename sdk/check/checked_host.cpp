@@ -319,6 +319,8 @@ cg_status checked_host::complete(cg_op op, const cg_completion* completion) {
         memory = std::move(o.memory);
         o.result = a;
         o.done = true;
+        // It may own guarded memory.
+        o.reader = nullptr;
     }
     if (c.release != nullptr) {
         // Read again just before it is released: until then it must not have changed.

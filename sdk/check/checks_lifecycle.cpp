@@ -209,9 +209,16 @@ void silent_after_stop(const settings& s) {
 // Grows by at most `allowed` over the second half of `cycles`: the first half warms caches.
 void cycles_without_growth(const settings& s, const char* check, const char* what, std::size_t resources::* member, std::size_t cheap, std::size_t whole, std::size_t allowed,
                            const char* advice) {
-    use_plain_memory();
     const auto p = load_plugin(s, s.plugin);
-    const auto measure = [&](const char* how, std::size_t cycles, const auto& cycle) {
+    {
+        // A touch of memory that is gone shows as what it is in guarded memory only.
+        instance i(s, p, s.good[0], host_shape::present, 1);
+        i.up();
+        i.down();
+        control_loop::get().run_for(std::chrono::milliseconds(30));
+    }
+    use_plain_memory();
+    const auto grown = [&](std::size_t cycles, const auto& cycle) {
         std::size_t middle = 0, threads = 0;
         for (std::size_t n = 0; n < cycles; ++n) {
             if (n == cycles / 2) {
@@ -227,8 +234,13 @@ void cycles_without_growth(const settings& s, const char* check, const char* wha
         const auto end = now.*member;
         // A thread that stays holds memory; it breaks the rule of threads.
         if (member != &resources::threads && now.threads > threads) throw cannot_judge("lifecycle.no_thread_growth", "threads are left over, and they hold memory");
-        if (end > middle + allowed)
-            recorder::violated(check, std::to_string(cycles - cycles / 2) + " times " + how + " left " + std::to_string(end - middle) + " more " + what + ": " + advice);
+        return end > middle + allowed ? end - middle : 0;
+    };
+    const auto measure = [&](const char* how, std::size_t cycles, const auto& cycle) {
+        // A leak grows every time; the allocator's own hoards do not.
+        std::size_t left = grown(cycles, cycle);
+        for (int again = 0; left != 0 && again < 2; ++again) left = std::min(left, grown(cycles, cycle));
+        if (left != 0) recorder::violated(check, std::to_string(cycles - cycles / 2) + " times " + how + " left " + std::to_string(left) + " more " + what + ": " + advice);
     };
     measure("create and destroy", cheap, [&] {
         instance i(s, p, s.good[0], host_shape::present, 1);

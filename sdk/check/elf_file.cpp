@@ -78,10 +78,14 @@ void read_dynamic(elf_file& out, const Elf64_Shdr& dynamic, const Elf64_Shdr& st
 }  // namespace
 
 elf_file read_elf(const std::string& path) {
-    elf_file out;
     std::ifstream in(path, std::ios::binary);
     if (!in) throw std::runtime_error("the file cannot be read");
-    out.bytes.assign(std::istreambuf_iterator<char>(in), {});
+    return parse_elf({std::istreambuf_iterator<char>(in), {}});
+}
+
+elf_file parse_elf(std::string bytes) {
+    elf_file out;
+    out.bytes = std::move(bytes);
     if (out.bytes.size() < sizeof(Elf64_Ehdr) || std::memcmp(out.bytes.data(), ELFMAG, SELFMAG) != 0) throw std::runtime_error("it is not an ELF file");
     const auto head = at<Elf64_Ehdr>(out.bytes, 0);
     if (head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_ident[EI_DATA] != ELFDATA2LSB || head.e_machine != our_machine)

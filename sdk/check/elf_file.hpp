@@ -27,5 +27,6 @@ struct elf_file {
 
 /// Throws std::runtime_error that says what is wrong with the file. Every offset of the file is checked.
 [[nodiscard]] elf_file read_elf(const std::string& path);
+[[nodiscard]] elf_file parse_elf(std::string bytes);
 
 }  // namespace callgate::check

@@ -226,6 +226,13 @@ class attribution {
             if (o.end != ending::normal) groups[std::to_string(static_cast<int>(o.end)) + (o.end == ending::exit ? "" : o.call)].push_back(&o);
         for (auto& [key, seen] : groups) {
             const observation* owner = seen.front();
+            // A thread that outlives stop also runs into what is gone: the same fault, seen by luck.
+            const auto silent = by_name_.find("lifecycle.silent_after_stop");
+            if (owner->end == ending::crash && owner->call.find("on a thread of the plugin") != std::string::npos && silent != by_name_.end() &&
+                silent->second->status == check_status::failed) {
+                for (const auto* o : seen) block(*by_name_.at(o->test->name), o->detail, silent->first);
+                continue;
+            }
             for (const auto* o : seen)
                 if (o->test->name == preferred_owner(*o)) owner = o;
             // An exit breaks one rule wherever it happens.
