@@ -19,13 +19,14 @@ class worker_service_test : public capability_test {
 
 struct record {
     std::atomic<int> ran{0}, done{0};
-    std::thread::id ran_on, done_on;
-    std::latch* begun = nullptr;
+    std::atomic<std::thread::id> ran_on{};  // one record may serve many jobs
+    std::thread::id done_on;
+    std::atomic<std::latch*> begun = nullptr;
     std::latch* go = nullptr;
     static void fn(void* p) {
         auto& r = *static_cast<record*>(p);
         r.ran_on = std::this_thread::get_id();
-        if (r.begun != nullptr) r.begun->count_down();
+        if (auto* const b = r.begun.load()) b->count_down();
         if (r.go != nullptr) r.go->wait();
         ++r.ran;
     }
@@ -42,7 +43,7 @@ TEST_F(worker_service_test, job_runs_elsewhere_and_its_end_is_told_on_control) {
     ASSERT_EQ(worker.run(host, &record::fn, &record::finished, &r), CG_OK);
     ASSERT_TRUE(run_until([&] { return r.done == 1; }));
     EXPECT_EQ(r.ran, 1);
-    EXPECT_NE(r.ran_on, std::this_thread::get_id());
+    EXPECT_NE(r.ran_on.load(), std::this_thread::get_id());
     EXPECT_EQ(r.done_on, std::this_thread::get_id());
     EXPECT_EQ(worker.run(host, nullptr, nullptr, nullptr), CG_E_INVALID);
     EXPECT_EQ(under_test.close(), 0u);
