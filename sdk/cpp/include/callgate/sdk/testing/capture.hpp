@@ -4,6 +4,7 @@
 #include <atomic>
 #include <callgate/abi/auth_backend.h>
 #include <callgate/abi/draft/claim_store.h>
+#include <callgate/abi/ext/draft/admin_http.h>
 #include <callgate/abi/key_provider.h>
 #include <callgate/sdk/value.hpp>
 #include <string>
@@ -13,7 +14,7 @@
 /// Deep copies of what a plugin answered, so that a test may look at them later.
 namespace callgate::sdk::test {
 
-enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key, claim_values, claim_page, claim_committed, claim_watching, claim_transfer };
+enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key, claim_values, claim_page, claim_committed, claim_watching, claim_transfer, admin_response };
 
 struct captured_entry {
     std::string key, value;
@@ -62,6 +63,10 @@ struct completion {
     bool replayed = false;
     std::string conflict_key;
     std::uint64_t conflict_revision = 0, transferred_entries = 0, transferred_bytes = 0;
+    // admin listener
+    std::uint32_t http_status = 0;
+    std::string content_type, body;
+    bool streamed = false;
 };
 
 namespace detail {
@@ -169,6 +174,14 @@ inline void capture_keys(completion& out, const cg_key_page* result) {
         case result_kind::shared_key: {
             const auto k = copy_in(static_cast<const cg_shared_key*>(c.result));
             std::copy(std::begin(k.key), std::end(k.key), out.shared_key.begin());
+            break;
+        }
+        case result_kind::admin_response: {
+            const auto r = copy_in(static_cast<const cg_admin_response*>(c.result));
+            out.http_status = r.http_status;
+            out.content_type = view(r.content_type);
+            out.body.assign(reinterpret_cast<const char*>(r.body.data), r.body.size);
+            out.streamed = (r.flags & CG_ADMIN_STREAMED) != 0;
             break;
         }
     }

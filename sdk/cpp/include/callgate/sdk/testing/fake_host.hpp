@@ -124,6 +124,7 @@ class fake_host : public fake_capabilities {
     }
     fake_host(const fake_host&) = delete;
     fake_host& operator=(const fake_host&) = delete;
+    virtual ~fake_host() = default;
 
     [[nodiscard]] const cg_host* get() const noexcept { return &host_; }
     /// This host no longer offers that capability (to instances that ask from now on).
@@ -256,6 +257,11 @@ class fake_host : public fake_capabilities {
         return false;
     }
 
+  protected:
+    /// Capabilities of hosts derived from this one.
+    [[nodiscard]] virtual const void* find_more(std::string_view /*extension_id*/) const noexcept { return nullptr; }
+    static fake_host& self(const cg_host* h) noexcept { return static_cast<fake_host&>(*static_cast<fake_capabilities*>(h->impl)); }
+
   private:
     struct operation {
         result_kind kind = result_kind::none;
@@ -286,7 +292,6 @@ class fake_host : public fake_capabilities {
         std::uint32_t last_pin = 0;
     };
 
-    static fake_host& self(const cg_host* h) noexcept { return static_cast<fake_host&>(*static_cast<fake_capabilities*>(h->impl)); }
     static cell_impl& impl(cg_snapshot_cell* c) noexcept { return *reinterpret_cast<cell_impl*>(c); }
 
     const void* find(std::string_view id) const noexcept {
@@ -295,6 +300,7 @@ class fake_host : public fake_capabilities {
         if (id == CG_EXT_TIMER) return &timer_;
         if (id == CG_EXT_SNAPSHOT) return &snapshot_;
         if (id == CG_EXT_HTTP_CLIENT) return &http_;
+        if (const void* table = find_more(id)) return table;
         return find_draft(id);
     }
     std::int64_t time_left(cg_op op) const {
