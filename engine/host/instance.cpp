@@ -97,6 +97,7 @@ result<void> instance::create(const factory_info& factory) {
     const bool serial = factory.thread_model == CG_THREADS_SERIAL;
     on_pool_ = serial || (factory.flags & CG_FACTORY_MAY_BLOCK) != 0;
     services_.workers().begin(serial);
+    if (kind_ == CG_KIND_MODULE) services_.modules().enable();
     cg_create_args args{};
     args.struct_size = sizeof args;
     args.name = to_c(options_.name);
@@ -168,6 +169,7 @@ void instance::start(std::int64_t timeout_ns, done then) {
         if (!r) return then(std::move(r));
         const auto ready = [this, then](result<void> all) {
             services_.metrics().freeze();
+            services_.modules().freeze();
             if (all) {
                 phase_ = phase::started;
                 services_.shared().directory->add(shared_from_this());
@@ -209,7 +211,7 @@ void instance::stopped() {
     phase_ = phase::stopped;
     if (const auto left = services_.close(); left != 0) {
         owner_.metrics.faults.fetch_add(left, std::memory_order_relaxed);
-        log::warn("plugin stopped with timers, jobs, watches, calls or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
+        log::warn("plugin stopped with timers, jobs, watches, calls, streams or HTTP exchanges of its own left", {{"instance", name()}, {"left", left}});
     }
 }
 

@@ -89,6 +89,9 @@ class instance : public std::enable_shared_from_this<instance> {
     /// Reads the files behind the instance's secrets again and tells the plugin which changed.
     void reread_secrets() { if (phase_ == phase::started) services_.secrets().reread(); }
 
+    /// Of a module: its routes (fixed when start has completed) and the streams it opened.
+    [[nodiscard]] module_services& modules() noexcept { return services_.modules(); }
+
     /// nullptr when the instance is of another kind. They share the life of the instance.
     [[nodiscard]] std::shared_ptr<flow::auth_port> auth();
     [[nodiscard]] std::shared_ptr<flow::key_port> keys_port();

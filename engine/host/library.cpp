@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/host/library.hpp"
 
+#include <callgate/abi/draft/module.h>
 
 #include <algorithm>
 #include <cctype>
@@ -84,7 +85,7 @@ result<std::shared_ptr<const manifest>> library_loader::load_checked(const std::
     if (auto survived = probe_plugin(copy->path(), options_.probe); !survived) return placed(survived.error(), file->path);
     const auto entry = open_library(copy->path());
     if (!entry) return placed(entry.error(), file->path);
-    auto negotiated = negotiate(*entry);
+    auto negotiated = negotiate(*entry, options_.offline ? CG_NEGOTIATION_OFFLINE : 0);
     if (!negotiated) return placed(negotiated.error(), file->path);
     if (negotiated->plugin_id != note->plugin_id)
         return make_error(errc::abi, "plugin calls itself \"" + negotiated->plugin_id + "\", but its note says \"" + note->plugin_id + "\"", file->path);

@@ -16,6 +16,7 @@ struct library_options {
     std::map<std::string, std::string> sha256;  ///< plugin name -> 64 hex digits the file must have
     std::string private_directory;              ///< for the copies that are mapped; empty = see private_copy::make
     probe_options probe;
+    bool offline = false;  ///< tell plugins that there is no engine (CG_NEGOTIATION_OFFLINE)
 };
 
 /// Loads plugins and keeps them mapped for the life of the process: code and static data of a plugin may be

@@ -60,11 +60,12 @@ result<cg_plugin_entry_fn> open_library(const std::string& path) {
     return reinterpret_cast<cg_plugin_entry_fn>(symbol);
 }
 
-result<manifest> negotiate(cg_plugin_entry_fn entry) {
+result<manifest> negotiate(cg_plugin_entry_fn entry, std::uint32_t flags) {
     cg_negotiation offer{};
     offer.struct_size = sizeof offer;
     offer.abi_major = CG_ABI_MAJOR;
     offer.abi_minor = CG_ABI_MINOR;
+    offer.flags = flags;
     offer.host_name = to_c("callgate");
     offer.host_version = to_c(CALLGATE_VERSION);
     const cg_manifest* theirs = nullptr;

@@ -34,8 +34,8 @@ struct manifest {
 /// "auth backend", "key provider", "claim store", "module", "audit sink", or "kind 7".
 [[nodiscard]] std::string kind_name(std::uint32_t kind);
 
-/// Calls the entry function and copies what it says. [control] Errors: abi.
-[[nodiscard]] result<manifest> negotiate(cg_plugin_entry_fn entry);
+/// Calls the entry function and copies what it says. `flags`: CG_NEGOTIATION_*. [control] Errors: abi.
+[[nodiscard]] result<manifest> negotiate(cg_plugin_entry_fn entry, std::uint32_t flags = 0);
 
 /// dlopen (RTLD_NOW, RTLD_LOCAL) and dlsym of the entry; the library is never closed. [control]
 [[nodiscard]] result<cg_plugin_entry_fn> open_library(const std::string& path);

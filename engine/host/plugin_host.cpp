@@ -47,8 +47,12 @@ struct retirement : std::enable_shared_from_this<retirement> {
 
 }  // namespace
 
-plugin_host::plugin_host(boost::asio::io_context& control, const clock_source& clock, options o) : loader_(std::move(o.libraries)) {
+plugin_host::plugin_host(boost::asio::io_context& control, const clock_source& clock, options o) : loader_([&] {
+          o.libraries.offline = !o.engine;
+          return std::move(o.libraries);
+      }()) {
     if (o.shards < 1 || o.shards > 64) throw std::invalid_argument("number of shards must be 1 to 64, not " + std::to_string(o.shards));
+    shared_->engine = std::move(o.engine);
     loop_ = control_loop::make(control, o.shards, clock, std::move(o.wake));
 }
 

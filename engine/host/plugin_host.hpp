@@ -23,6 +23,8 @@ class plugin_host {
         library_options libraries;
         /// [any] Makes drain(shard) run on that shard's thread, soon. Never called for the control thread.
         std::function<void(std::uint32_t)> wake;
+        /// What modules may read of the engine; null in a command-line tool, where they run OFFLINE.
+        std::shared_ptr<const engine_port> engine{};
     };
 
     /// `control` is run by one thread, on which everything is called that is not tagged otherwise; it and
@@ -38,7 +40,10 @@ class plugin_host {
     result<std::shared_ptr<const manifest>> load(const std::string& plugin) { return loader_.load(plugin); }
     result<std::shared_ptr<const manifest>> load_file(const std::string& path) { return loader_.load_file(path); }
     /// Directories and pins of a new configuration.
-    void configure(library_options o) { loader_.configure(std::move(o)); }
+    void configure(library_options o) {
+        o.offline = loader_.options().offline;
+        loader_.configure(std::move(o));
+    }
 
     /// Loads the plugin and creates an instance of that kind (CG_KIND_*). not_found names the types there are.
     result<std::shared_ptr<instance>> make_instance(std::uint32_t kind, instance_options o);

@@ -104,6 +104,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
       workers_(std::make_shared<worker_service>(loop_, shared_->pool, owner_)),
       events_(std::make_shared<event_service>(loop_, shared_->events)),
       calls_(std::make_shared<instance_calls>(loop_, shared_->directory, std::move(uses))),
+      modules_(std::make_shared<module_services>(loop_, owner_, shared_->engine)),
       descriptors_(loop_->io()),
       secrets_(std::move(secrets)) {
     host_.struct_size = sizeof host_;
@@ -112,7 +113,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
     host_.shard_count = loop_->shard();
     host_.impl = this;
     host_.core = &core_api;
-    host_.query = [](const cg_host*, cg_str id) noexcept -> const void* {
+    host_.query = [](const cg_host* h, cg_str id) noexcept -> const void* {
         const auto wanted = view(id);
         if (wanted == CG_EXT_TIMER) return &timer_service::api;
         if (wanted == CG_EXT_SNAPSHOT) return &snapshot_api;
@@ -124,7 +125,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
         if (wanted == CG_EXT_EVENTS) return &event_service::api;
         if (wanted == CG_EXT_CACHE_INVALIDATE) return &cache_invalidate_api;
         if (wanted == CG_EXT_METRICS) return &metrics_service::api;
-        return nullptr;
+        return services::of(h).modules().find(wanted);
     };
     host_.instance_name = to_c(name_);
 }
@@ -134,7 +135,7 @@ services::~services() { close(); }
 std::size_t services::close() {
     events_->close();
     secrets_.close();
-    return timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close();
+    return timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close() + modules_->close();
 }
 
 cg_snapshot_cell* services::create_cell(void (*destroy)(void*)) {

@@ -62,6 +62,7 @@ class services {
     [[nodiscard]] fd_service& descriptors() noexcept { return descriptors_; }
     [[nodiscard]] event_service& events() noexcept { return *events_; }
     [[nodiscard]] instance_calls& calls() noexcept { return *calls_; }
+    [[nodiscard]] module_services& modules() noexcept { return *modules_; }
     [[nodiscard]] secret_service& secrets() noexcept { return secrets_; }
     [[nodiscard]] worker_service& workers() noexcept { return *workers_; }
     [[nodiscard]] metrics_service& metrics() noexcept { return *metrics_; }
@@ -90,6 +91,7 @@ class services {
     std::shared_ptr<worker_service> workers_;
     std::shared_ptr<event_service> events_;
     std::shared_ptr<instance_calls> calls_;
+    std::shared_ptr<module_services> modules_;
     fd_service descriptors_;
     secret_service secrets_;
     std::mutex cells_mutex_;

@@ -5,6 +5,7 @@
 #include "engine/host/event_service.hpp"
 #include "engine/host/instance_calls.hpp"
 #include "engine/host/metrics_service.hpp"
+#include "engine/host/module_services.hpp"
 #include "engine/host/verdict_invalidations.hpp"
 #include "engine/host/worker_pool.hpp"
 
@@ -16,6 +17,7 @@ struct shared_services {
     std::shared_ptr<event_hub> events = std::make_shared<event_hub>();
     std::shared_ptr<verdict_invalidations> invalidations = std::make_shared<verdict_invalidations>();
     std::shared_ptr<instance_directory> directory = std::make_shared<instance_directory>();
+    std::shared_ptr<const engine_port> engine{};  ///< null: there is none, as in a command-line tool
     std::shared_ptr<worker_pool> pool = std::make_shared<worker_pool>();
 };
 
