@@ -6,16 +6,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <callgate/crypto/secret.hpp>
 #include <fstream>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
@@ -35,12 +41,27 @@ using boost::system::error_code;
 constexpr std::size_t max_connections = 64;
 constexpr auto accept_pause = std::chrono::milliseconds(100);
 constexpr auto exchange_limit = std::chrono::seconds(10);
+constexpr auto answer_limit = std::chrono::seconds(6);
+constexpr auto stream_pause_limit = std::chrono::seconds(30);
+constexpr auto stream_limit = std::chrono::minutes(10);
+
+// Answers come from other threads, also when the server is gone.
+struct doorway {
+    std::mutex mutex;
+    asio::io_context* io = nullptr;
+
+    void post(std::function<void()> f) {
+        const std::lock_guard lock(mutex);
+        if (io != nullptr) asio::post(*io, std::move(f));
+    }
+};
 
 struct shared_state {
     // Owned by the server, which outlives its thread: sessions that are still open when it stops die with
     // the io_context, and must not own it.
     asio::io_context& io;
-    admin_server::handler answer;
+    admin_server::async_handler answer;
+    std::shared_ptr<doorway> door = std::make_shared<doorway>();
     crypto::secret token;           // empty = none asked
     std::set<std::string> hosts;    // accepted Host names on loopback TCP; empty = any
     bool local_socket = false;
@@ -63,13 +84,51 @@ bool token_allowed(const shared_state& s, std::string_view header) {
     return crypto::equal_constant_time(header.substr(scheme.size()), s.token.text());
 }
 
+// Credentials are for the listener alone, the others describe the connection.
+bool is_for_handlers(std::string_view name) {
+    constexpr std::string_view kept_back[] = {"authorization", "cookie", "connection", "content-length", "host", "keep-alive", "proxy-authorization",
+                                              "te", "trailer", "transfer-encoding", "upgrade", "expect"};
+    return std::find(std::begin(kept_back), std::end(kept_back), name) == std::end(kept_back);
+}
+
+void identify(const local::socket& s, const shared_state&, host::caller_identity& who) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    who.how = CG_CALLER_UNIX_PEER;
+    who.may = CG_MAY_OPERATE;
+    if (::getsockopt(const_cast<local::socket&>(s).native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+    who.uid = peer.uid;
+    who.gid = peer.gid;
+    who.pid = peer.pid;
+}
+void identify(const tcp::socket& s, const shared_state& state, host::caller_identity& who) {
+    error_code ec;
+    const auto peer = s.remote_endpoint(ec);
+    if (!ec) who.address = (peer.address().is_v6() ? "[" + peer.address().to_string() + "]" : peer.address().to_string()) + ":" + std::to_string(peer.port());
+    if (!state.token.empty()) who.how = CG_CALLER_BEARER;
+}
+void identify(const asio::ssl::stream<tcp::socket>& s, const shared_state& state, host::caller_identity& who) {
+    identify(s.next_layer(), state, who);
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(const_cast<asio::ssl::stream<tcp::socket>&>(s).native_handle()), &X509_free);
+    if (!certificate) return;
+    const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), &BIO_free);
+    if (!out || X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate.get()), 0, XN_FLAG_RFC2253) < 0) return;
+    char* text = nullptr;
+    const auto size = BIO_get_mem_data(out.get(), &text);
+    who.how = CG_CALLER_TLS;
+    who.subject.assign(text, static_cast<std::size_t>(std::clamp(size, 0L, 1024L)));
+}
+
 template <class Stream>
 class session : public std::enable_shared_from_this<session<Stream>> {
   public:
-    session(Stream&& stream, std::shared_ptr<shared_state> s) : stream_(std::move(stream)), state_(std::move(s)), timer_(state_->io) {
+    session(Stream&& stream, std::shared_ptr<shared_state> s) : stream_(std::move(stream)), state_(std::move(s)), timer_(state_->io), answer_timer_(state_->io) {
         ++state_->connections;
     }
-    ~session() { --state_->connections; }
+    ~session() {
+        if (body_) body_->cancel(CG_CANCEL_REQUESTER);
+        --state_->connections;
+    }
 
     void start() {
         limit();
@@ -84,8 +143,8 @@ class session : public std::enable_shared_from_this<session<Stream>> {
     }
 
   private:
-    void limit() {
-        timer_.expires_after(exchange_limit);
+    void limit(std::chrono::steady_clock::duration time = exchange_limit) {
+        timer_.expires_after(time);
         timer_.async_wait([weak = this->weak_from_this()](error_code ec) {
             if (ec) return;
             if (auto self = weak.lock()) self->finish();
@@ -93,19 +152,21 @@ class session : public std::enable_shared_from_this<session<Stream>> {
     }
     void finish() {
         timer_.cancel();
+        answer_timer_.cancel();
+        if (const auto body = std::exchange(body_, nullptr)) body->cancel(CG_CANCEL_REQUESTER);
         error_code ignored;
         boost::beast::get_lowest_layer(stream_).close(ignored);
     }
     void read() {
         parser_.emplace();
         parser_->header_limit(8 * 1024);
-        parser_->body_limit(4 * 1024);
+        parser_->body_limit(CG_ADMIN_MAX_REQUEST_BYTES);
         http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](error_code ec, std::size_t) {
             if (ec) return self->finish();
-            self->reply();
+            self->ask();
         });
     }
-    void reply() {
+    void ask() {
         const auto& request = parser_->get();
         admin_response r;
         if (!host_allowed(*state_, request[http::field::host])) {
@@ -114,11 +175,47 @@ class session : public std::enable_shared_from_this<session<Stream>> {
             r = {401, "text/plain; charset=utf-8", "bearer token of admin.token_file required\n"};
         } else {
             admin_request q;
+            const std::string_view target = request.target();
+            const auto mark = std::min(target.find('?'), target.size());
             q.method = std::string(request.method_string());
-            q.path = std::string(request.target().substr(0, request.target().find('?')));
+            q.path = std::string(target.substr(0, mark));
+            q.query = std::string(target.substr(std::min(mark + 1, target.size())));
+            for (const auto& field : request) {
+                std::string name(field.name_string());
+                std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+                if (is_for_handlers(name)) q.headers.emplace_back(std::move(name), std::string(field.value()));
+            }
+            q.body = request.body();
             q.local_socket = state_->local_socket;
-            r = state_->answer(q);
+            identify(stream_, *state_, q.caller);
+            answer_timer_.expires_after(answer_limit);
+            // Nothing else holds the session while the answer is awaited.
+            answer_timer_.async_wait([self = this->shared_from_this(), n = ++asked_](error_code ec) {
+                if (!ec) self->answered(n, {503, "text/plain; charset=utf-8", "the daemon did not answer within 6 s\n", nullptr});
+            });
+            return state_->answer(std::move(q), [weak = this->weak_from_this(), door = state_->door, n = asked_](admin_response a) {
+                door->post([weak, n, a = std::move(a)]() mutable {
+                    const auto self = weak.lock();
+                    if (self) self->answered(n, std::move(a));
+                    else if (a.stream) a.stream->cancel(CG_CANCEL_REQUESTER);
+                });
+            });
         }
+        reply(std::move(r));
+    }
+    // Only the first answer to the present request counts.
+    void answered(std::uint64_t request, admin_response r) {
+        if (request != asked_ || !boost::beast::get_lowest_layer(stream_).is_open()) {
+            if (r.stream) r.stream->cancel(CG_CANCEL_REQUESTER);
+            return;
+        }
+        ++asked_;
+        answer_timer_.cancel();
+        if (r.stream) start_stream(std::move(r));
+        else reply(std::move(r));
+    }
+    void reply(admin_response r) {
+        const auto& request = parser_->get();
         response_ = {};
         response_.version(request.version());
         response_.result(r.status);
@@ -136,9 +233,89 @@ class session : public std::enable_shared_from_this<session<Stream>> {
         });
     }
 
+    void start_stream(admin_response r) {
+        const auto& request = parser_->get();
+        head_ = {};
+        head_.version(request.version());
+        head_.result(r.status);
+        head_.set(http::field::content_type, r.content_type);
+        head_.set(http::field::cache_control, "no-store");
+        head_.set("X-Content-Type-Options", "nosniff");
+        // An HTTP/1.0 client sees the end when the connection ends.
+        chunked_ = request.version() >= 11;
+        head_.keep_alive(chunked_ && request.keep_alive());
+        if (chunked_) head_.chunked(true);
+        head_only_ = request.method() == http::verb::head;
+        body_ = std::move(r.stream);
+        stream_end_ = std::chrono::steady_clock::now() + stream_limit;
+        serializer_.emplace(head_);
+        http::async_write_header(stream_, *serializer_, [self = this->shared_from_this()](error_code ec, std::size_t) {
+            if (ec || !self->body_) return self->finish();
+            if (self->head_only_) return self->end_stream();
+            self->body_->listen([weak = self->weak_from_this(), door = self->state_->door] {
+                door->post([weak] {
+                    if (const auto s = weak.lock()) s->pump();
+                });
+            });
+            self->wait_for_pieces();
+        });
+    }
+    void wait_for_pieces() {
+        const auto left = stream_end_ - std::chrono::steady_clock::now();
+        if (left <= left.zero()) return finish();
+        timer_.expires_after(std::min<std::chrono::steady_clock::duration>(stream_pause_limit, left));
+        // Nothing else holds the session while pieces are awaited.
+        timer_.async_wait([self = this->shared_from_this()](error_code ec) {
+            if (!ec) self->finish();
+        });
+    }
+    void pump() {
+        if (writing_ || !body_) return;
+        auto got = body_->take();
+        pieces_.clear();
+        for (auto& piece : got.chunks) pieces_ += piece;
+        if (pieces_.empty() && !got.ended) return wait_for_pieces();
+        // Without the last chunk the client knows that something is missing.
+        if (pieces_.empty()) return got.status == CG_OK ? end_stream() : finish();
+        writing_ = true;
+        ended_ = got.ended;
+        ended_with_ = got.status;
+        limit();
+        auto written = [self = this->shared_from_this()](error_code ec, std::size_t) {
+            self->writing_ = false;
+            if (ec) return self->finish();
+            if (self->ended_) return self->ended_with_ == CG_OK ? self->end_stream() : self->finish();
+            self->pump();
+        };
+        if (chunked_) asio::async_write(stream_, http::make_chunk(asio::buffer(pieces_)), std::move(written));
+        else asio::async_write(stream_, asio::buffer(pieces_), std::move(written));
+    }
+    void end_stream() {
+        if (const auto body = std::exchange(body_, nullptr)) body->cancel(CG_CANCEL_REQUESTER);
+        if (head_only_) return next();
+        if (!chunked_) return finish();
+        asio::async_write(stream_, http::make_chunk_last(), [self = this->shared_from_this()](error_code ec, std::size_t) {
+            if (ec) return self->finish();
+            self->next();
+        });
+    }
+    void next() {
+        if (!head_.keep_alive()) return finish();
+        limit();
+        read();
+    }
+
     Stream stream_;
     std::shared_ptr<shared_state> state_;
-    asio::steady_timer timer_;
+    std::uint64_t asked_ = 0;  // number of the request that waits for its answer
+    http::response<http::empty_body> head_;  // of a streamed answer
+    std::optional<http::response_serializer<http::empty_body>> serializer_;
+    std::shared_ptr<host::byte_stream> body_;
+    std::string pieces_;  // being written
+    bool chunked_ = false, head_only_ = false, writing_ = false, ended_ = false;
+    cg_status ended_with_ = CG_OK;
+    std::chrono::steady_clock::time_point stream_end_{};
+    asio::steady_timer timer_, answer_timer_;
     boost::beast::flat_buffer buffer_{16 * 1024};
     std::optional<http::request_parser<http::string_body>> parser_;
     http::response<http::string_body> response_;
@@ -150,8 +327,14 @@ error error_of(const std::string& what, const error_code& ec, const std::string&
 
 class server final : public admin_server {
   public:
-    explicit server(handler answer) : state_(std::make_shared<shared_state>(shared_state{.io = *io_, .answer = std::move(answer), .token = {}, .hosts = {}, .tls = {}})) {}
+    explicit server(async_handler answer) : state_(std::make_shared<shared_state>(shared_state{.io = *io_, .answer = std::move(answer), .token = {}, .hosts = {}, .tls = {}})) {
+        state_->door->io = io_.get();
+    }
     ~server() override {
+        {
+            const std::lock_guard lock(state_->door->mutex);
+            state_->door->io = nullptr;
+        }
         io_->stop();
         if (thread_.joinable()) thread_.join();
         if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
@@ -273,6 +456,10 @@ result<crypto::secret> read_token(const std::string& path) {
 }  // namespace
 
 result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& options, handler answer) {
+    return open(options, async_handler([answer = std::move(answer)](admin_request&& q, const responder& respond) { respond(answer(q)); }));
+}
+
+result<std::unique_ptr<admin_server>> admin_server::open(const admin_options& options, async_handler answer) {
     auto s = std::make_unique<server>(std::move(answer));
     auto& state = s->state();
     if (!options.token_file.empty()) {

@@ -82,11 +82,13 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_instances(root, "keys", in.value.keys, in);
     read_instances(root, "backends", in.value.backends, in);
     if (root.find("stores") != nullptr) read_instances(root, "stores", in.value.stores, in);
-    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}})
+    if (root.find("modules") != nullptr) read_instances(root, "modules", in.value.modules, in);
+    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}, {"modules", &in.value.modules}})
         for (auto& i : *instances) find_references(root, part, i);
     read_accounts(root, in);
     read_admission(root, in);
     read_admin(root, in);
+    add_admin_module(root, in.value);
 
     std::optional<node> other_file;
     const node* routes = root.required("routes");

@@ -129,6 +129,8 @@ struct config {
     std::vector<instance_options> keys;
     std::vector<instance_options> backends;
     std::vector<instance_options> stores;      ///< claim stores; may be empty
+    std::vector<instance_options> modules;     ///< with `admin` (module_admin) when admin.listen is set and nothing else has that name
+    bool bundled_admin = false;                ///< that one is not the file's
     std::vector<account_options> accounts;
     std::shared_ptr<const policy::compiled> policy;  ///< routes and rules
     admission_options admission;

@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t millisecond = 1'000'000;
 constexpr std::int64_t second = 1000 * millisecond;
 
-constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
+constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "modules", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
 constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
 constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout", "uses");
 constexpr auto account_table = keys_of("account", "key", "signer", "roles");
@@ -251,6 +251,18 @@ void read_admission(const section& root, loading& in) {
     s.duration("default_budget", a.default_budget_ns, 100 * millisecond, 60 * second);
     s.fraction("kick_after", a.kick_after, 0.05, 1);
     s.integer("kicks_per_second", a.kicks_per_second, 0, 100'000);
+}
+
+// Without it the listener would have no routes.
+void add_admin_module(const section& root, config& c) {
+    if (c.admin.listen.empty() || std::ranges::any_of(c.modules, [](const auto& m) { return m.name == "admin"; })) return;
+    instance_options i;
+    i.name = "admin";
+    i.plugin = "module_admin";
+    i.config_json = "{}";
+    i.line = root.line_of("admin");
+    c.modules.push_back(std::move(i));
+    c.bundled_admin = true;
 }
 
 void read_admin(const section& root, loading& in) {

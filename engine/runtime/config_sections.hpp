@@ -26,6 +26,8 @@ void read_instances(const policy::section& root, std::string_view key, std::vect
 void read_accounts(const policy::section& root, loading& in);
 void read_admission(const policy::section& root, loading& in);
 void read_admin(const policy::section& root, loading& in);
+/// After read_admin: module_admin, unless the file names another module `admin`.
+void add_admin_module(const policy::section& root, config& c);
 
 /// Literal passwords and seeds anywhere in the tree.
 void refuse_literal_secrets(const policy::node& root, const policy::reporter& to);

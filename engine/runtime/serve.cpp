@@ -3,6 +3,7 @@
 
 #include <callgate/abi/draft/kinds.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "engine/runtime/instance_config.hpp"
@@ -30,6 +31,10 @@ std::vector<std::string> default_plugin_directories() {
 host::library_options plugin_libraries(const config& c) {
     host::library_options o;
     o.directories = c.plugins.directories.empty() ? default_plugin_directories() : c.plugins.directories;
+    // Configurations that name their own folders came before the module.
+    if (c.bundled_admin)
+        for (auto& d : default_plugin_directories())
+            if (std::ranges::find(o.directories, d) == o.directories.end()) o.directories.push_back(std::move(d));
     o.sha256 = c.plugins.sha256;
     return o;
 }
@@ -59,6 +64,9 @@ std::vector<finding> check(const std::string& config_path) {
     host::plugin_host::options ho;
     ho.libraries = plugin_libraries(c);
     ho.wake = [](std::uint32_t) {};
+    // Modules look for their capabilities as in a daemon.
+    ho.engine = std::make_shared<const host::engine_port>(host::engine_port{
+        .read = [](std::uint32_t, const std::function<void(host::engine_port::report)>& then) { then({}); }, .reload = [](const std::string&) {}});
     host::plugin_host host(control, clock, std::move(ho));
     auto look = [&](const instance_options& o, const std::string& section, std::uint32_t kind) {
         auto add = [&](std::string text) {
@@ -83,6 +91,7 @@ std::vector<finding> check(const std::string& config_path) {
     for (const auto& k : c.keys) look(k, "keys", CG_KIND_KEY_PROVIDER);
     for (const auto& b : c.backends) look(b, "backends", CG_KIND_AUTH_BACKEND);
     for (const auto& s : c.stores) look(s, "stores", CG_KIND_CLAIM_STORE);
+    for (const auto& m : c.modules) look(m, "modules", CG_KIND_MODULE);
     return findings;
 }
 

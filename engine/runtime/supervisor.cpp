@@ -108,6 +108,7 @@ void supervisor::begin() {
     ho.shards = count;
     ho.libraries = plugin_libraries(c);
     ho.wake = [this](std::uint32_t s) { shards_[s]->wake(); };
+    ho.engine = engine_for_modules();
     host_ = std::make_unique<host::plugin_host>(control_, clock_, std::move(ho));
     for (auto& s : shards_) s->start();
     if (auto r = open_admin(c.admin); !r) return fail_start(r.error());
@@ -125,7 +126,7 @@ void supervisor::begin() {
 result<void> supervisor::open_admin(const admin_options& options) {
     admin_options_ = options;
     if (options.listen.empty()) return {};
-    auto a = admin_server::open(options, [this](const admin_request& r) { return answer(r); });
+    auto a = admin_server::open(options, [this](admin_request&& r, admin_server::responder then) { answer(std::move(r), std::move(then)); });
     if (!a) return a.error();
     admin_ = std::move(*a);
     log::info("admin listening", {{"address", admin_->address()}});
@@ -168,6 +169,7 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
         if (auto r = attach_instances(*c); !r) return fail(r.error());
         if (draining_) return fail(make_error(errc::cancelled, "the daemon is shutting down"));
         if (auto r = assemble_flow(*c); !r) return fail(r.error());
+        if (auto r = assemble_routes(*c); !r) return fail(r.error());
         if (!current_) return finish();
         // A reload must not lose what works: new links have to be up before the old ones go. At the first
         // start there is nothing to lose, and links never give up.
@@ -217,10 +219,20 @@ result<void> supervisor::make_instances(candidate& c) {
         if (auto r = make(b, "backends", "backend", CG_KIND_AUTH_BACKEND); !r) return r.error();
     for (const auto& s : c.settings.stores)
         if (auto r = make(s, "stores", "store", CG_KIND_CLAIM_STORE); !r) return r.error();
+    for (const auto& m : c.settings.modules)
+        if (auto r = make(m, "modules", "module", CG_KIND_MODULE); !r) return r.error();
     return {};
 }
 
+// Modules last: they may call all the others.
 void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
+    start_instances(c, false, [this, c, done](result<void> r) {
+        if (!r) return done(std::move(r));
+        start_instances(c, true, done);
+    });
+}
+
+void supervisor::start_instances(const std::shared_ptr<candidate>& c, bool modules, done_fn done) {
     struct progress {
         std::size_t left = 1;
         std::optional<error> failed;
@@ -232,6 +244,7 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
         else done({});
     };
     for (const auto& i : c->fresh) {
+        if ((i->section == "modules") != modules) continue;
         ++p->left;
         i->started = true;
         ++live_instances_;
@@ -249,6 +262,7 @@ result<void> supervisor::attach_instances(const candidate& c) {
         std::optional<error> failed;
         s->run_and_wait([&] {
             for (const auto& i : c.fresh) {
+                if (i->section == "modules") continue;
                 auto r = i->instance->attach(s->index());
                 if (r) continue;
                 failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
@@ -266,6 +280,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
     std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
     std::map<std::string, std::shared_ptr<flow::store_port>> stores;
     for (const auto& [key, i] : c.instances) {
+        if (i->section == "modules") continue;
         if (i->section == "stores") {
             // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
             if (!i->lookup) {
@@ -292,7 +307,8 @@ result<void> supervisor::assemble_flow(candidate& c) {
 
 void supervisor::abandon(const std::shared_ptr<candidate>& c) {
     for (auto& r : c->fresh_clusters) retire_cluster(r);
-    for (auto& i : c->fresh) end_instance(i, [] {});
+    c->routes.reset();
+    end_instances(c->fresh, [] {});
     c->fresh_clusters.clear();
     c->fresh.clear();
 }
@@ -332,9 +348,14 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     std::weak_ptr<const flow::flow_config> last_user = old->flow;
     for (auto& [name, cluster] : old->clusters)
         if (auto it = c->clusters.find(name); it == c->clusters.end() || it->second != cluster) retire_cluster(cluster);
+    std::vector<std::shared_ptr<running_instance>> modules, others;
     for (auto& [key, i] : old->instances)
-        if (auto it = c->instances.find(key); it == c->instances.end() || it->second != i) retire_instance(i, last_user);
+        if (auto it = c->instances.find(key); it == c->instances.end() || it->second != i) (i->section == "modules" ? modules : others).push_back(i);
+    end_instances(std::move(modules), [this, others, last_user] {
+        for (const auto& i : others) retire_instance(i, last_user);
+    });
     old->flow.reset();
+    old->routes.reset();
     c->fresh.clear();
     c->fresh_clusters.clear();
 }
@@ -464,25 +485,23 @@ void supervisor::close_system_clients() {
 void supervisor::finish_stop() {
     if (stopped_) return;
     stopped_ = true;
-    auto left = std::make_shared<std::size_t>(1);
-    auto one_less = [this, left] {
-        if (--*left != 0) return;
+    std::vector<std::shared_ptr<running_instance>> all;
+    if (current_) {
+        current_->routes.reset();
+        for (auto& [key, i] : current_->instances) all.push_back(i);
+    }
+    if (const auto unfinished = std::exchange(preparing_, nullptr)) {
+        unfinished->routes.reset();
+        all.insert(all.end(), unfinished->fresh.begin(), unfinished->fresh.end());
+    }
+    end_instances(std::move(all), [this] {
         boost::system::error_code ignored;
         signals_.cancel(ignored);
         tick_timer_.cancel();
         if (current_ && current_->audit) current_->audit->flush();
         if (exit_code_ == 0) log::info("callgate stopped");
         control_.stop();
-    };
-    auto end = [&](const std::shared_ptr<running_instance>& i) {
-        ++*left;
-        end_instance(i, one_less);
-    };
-    if (current_)
-        for (auto& [key, i] : current_->instances) end(i);
-    if (const auto unfinished = std::exchange(preparing_, nullptr))
-        for (auto& i : unfinished->fresh) end(i);
-    one_less();
+    });
 }
 
 // ---- housekeeping ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/clock.hpp"
+#include "engine/host/admin_routes.hpp"
 #include "engine/host/plugin_host.hpp"
 #include "engine/host/store_adapter.hpp"
 #include "engine/net/system_client.hpp"
@@ -45,7 +46,7 @@ class supervisor {
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;
-        std::string_view section;  // of the configuration: "keys", "backends" or "stores"
+        std::string_view section;  // of the configuration: "keys", "backends", "stores" or "modules"
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
         instance_ptr instance;
@@ -61,11 +62,12 @@ class supervisor {
     /// A configuration that is complete but not in use yet.
     struct candidate {
         config settings;
-        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME"
+        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME", "module/NAME"
         std::vector<std::shared_ptr<running_instance>> fresh;
         std::map<std::string, std::shared_ptr<running_cluster>> clusters;
         std::vector<std::shared_ptr<running_cluster>> fresh_clusters;
         std::shared_ptr<const flow::flow_config> flow;
+        std::shared_ptr<const host::admin_routes> routes;  // of the modules
         std::shared_ptr<observe::audit_writer> audit;
     };
 
@@ -73,6 +75,8 @@ class supervisor {
     void prepare(config&& settings, std::function<void(result<std::shared_ptr<candidate>>)> done);
     result<void> make_instances(candidate& c);
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
+    void start_instances(const std::shared_ptr<candidate>& c, bool modules, done_fn done);
+    result<void> assemble_routes(candidate& c);
     result<void> attach_instances(const candidate& c);
     result<void> assemble_flow(candidate& c);
     void open_clusters(std::shared_ptr<candidate> c, done_fn done);
@@ -84,6 +88,7 @@ class supervisor {
     void retire_cluster(std::shared_ptr<running_cluster> cluster);
     void retire_instance(std::shared_ptr<running_instance> instance, std::weak_ptr<const flow::flow_config> last_user);
     void end_instance(std::shared_ptr<running_instance> instance, std::function<void()> done);
+    void end_instances(std::vector<std::shared_ptr<running_instance>> instances, std::function<void()> done);
     void await_signals();
     void reload(const std::string& who);
     void drain();
@@ -93,13 +98,15 @@ class supervisor {
     void refresh_views();
     void refresh_health();
     void publish_status();
-    void refresh_link_counters() const;
+    void refresh_link_counters(std::function<void()> then);
+    std::shared_ptr<const host::engine_port> engine_for_modules();
     void announce_service();
     void announce_reload(const candidate& old, const candidate& now);
     void kick(const std::string& cluster, std::string server_id, std::uint64_t cid);
     void after(std::int64_t ns, std::function<void()> fn);
     void fail_start(const error& e);
-    admin_response answer(const admin_request& r);
+    void answer(admin_request&& r, admin_server::responder then);
+    void answer_by_module(admin_request&& r, admin_server::responder then);
     result<void> open_admin(const admin_options& options);
 
     const std::string config_path_;

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of the supervisor that others read: health of the plugins, the status, the admin listener's answers.
+// The part of the supervisor that others read: health of the plugins, the status.
 #include <algorithm>
-#include <boost/asio/post.hpp>
-#include <chrono>
-#include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -14,12 +10,8 @@
 
 namespace callgate::runtime {
 
-namespace asio = boost::asio;
-
 namespace {
 constexpr std::int64_t second = 1'000'000'000;
-/// A shard that is busy for longer shows the counters of the scrape before.
-constexpr std::chrono::milliseconds counters_limit{200};
 }
 
 void supervisor::refresh_health() {
@@ -56,7 +48,7 @@ void supervisor::publish_status() {
         for (const auto& [key, i] : current_->instances) {
             instance_report r;
             r.name = i->options.name;
-            r.kind = i->section == "stores" ? "store" : i->section == "backends" ? "backend" : "keys";
+            r.kind = key.substr(0, key.find('/'));
             r.plugin = i->options.plugin;
             r.in_use = i->section == "stores" ? looked_up.contains(r.name) : i->section != "backends" || asked.contains(r.name);
             if (i->instance) {
@@ -127,25 +119,6 @@ void supervisor::announce_reload(const candidate& old, const candidate& now) {
     host_->publish({CG_EVENT_CONFIG_RELOADED, {}, {}, generation});
 }
 
-// A shard does not count for others on every round; whoever scrapes asks it.
-void supervisor::refresh_link_counters() const {
-    struct progress {
-        std::mutex mutex;
-        std::condition_variable changed;
-        std::size_t left = 0;
-    };
-    // Shared: a shard may answer after the limit.
-    auto p = std::make_shared<progress>();
-    p->left = shards_.size();
-    for (const auto& s : shards_)
-        s->refresh_counters([p] {
-            const std::lock_guard lock(p->mutex);
-            if (--p->left == 0) p->changed.notify_one();
-        });
-    std::unique_lock lock(p->mutex);
-    p->changed.wait_for(lock, counters_limit, [&] { return p->left == 0; });
-}
-
 status supervisor::collect_status() const {
     status s;
     {
@@ -158,34 +131,6 @@ status supervisor::collect_status() const {
         s.links.insert(s.links.end(), l.begin(), l.end());
     }
     return s;
-}
-
-admin_response supervisor::answer(const admin_request& r) {
-    const bool reading = r.method == "GET" || r.method == "HEAD";
-    if (r.path == "/reload") {
-        if (!r.local_socket) return {403, "text/plain; charset=utf-8", "reload is taken on the Unix socket only\n"};
-        if (r.method != "POST") return {405, "text/plain; charset=utf-8", "POST\n"};
-        asio::post(control_, [this] { reload("admin socket"); });
-        return {202, "text/plain; charset=utf-8", "reload begun; its outcome is in /health and the log\n"};
-    }
-    if (!reading) return {405, "text/plain; charset=utf-8", "GET\n"};
-    if (r.path == "/livez") return {200, "text/plain; charset=utf-8", "ok\n"};
-    if (r.path == "/readyz") {
-        std::string why;
-        const auto s = collect_status();
-        if (s.config_generation == 0) return {503, "text/plain; charset=utf-8", "starting\n"};
-        return s.ready(&why) ? admin_response{200, "text/plain; charset=utf-8", "ok\n"}
-                             : admin_response{503, "text/plain; charset=utf-8", why + "\n"};
-    }
-    if (r.path == "/health") {
-        const auto s = collect_status();
-        return {s.config_generation != 0 && s.ready() ? 200u : 503u, "application/json", render_health(s)};
-    }
-    if (r.path == "/metrics") {
-        refresh_link_counters();
-        return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(collect_status())};
-    }
-    return {404, "text/plain; charset=utf-8", "/livez /readyz /health /metrics\n"};
 }
 
 }  // namespace callgate::runtime
