@@ -316,6 +316,7 @@ cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out
     factory.kind = CG_KIND_MODULE;
     factory.thread_model = CG_THREADS_ANY;
     factory.type = str("test");
+    factory.config_schema = str("{}");
     factory.create = create;
     manifest.struct_size = sizeof manifest;
     manifest.abi_major = CG_ABI_MAJOR;
