@@ -77,10 +77,20 @@ void append(char* to, std::size_t size, const char* text) noexcept {
     to[used + n] = 0;
 }
 
+// Set by the thread that ends the process, whether it reports a fault or runs exit().
+std::atomic<bool> ending{false};
+
+// exit() would go on to the destructors of static objects while the other threads still run, and whatever they touched then
+// would be reported as their fault. This handler is the last one registered, so it is the first to run.
+void on_exit_called(int status, void*) {
+    if (ending.exchange(true))
+        for (;;) ::pause();
+    ::_exit(status);
+}
+
 void on_fault(int number, siginfo_t* info, void*) {
-    static std::atomic<bool> entered{false};
-    if (entered.exchange(true)) {
-        // Another thread is reporting and will end the process.
+    if (ending.exchange(true)) {
+        // Another thread is reporting, or in exit(), and will end the process.
         for (;;) ::pause();
     }
     const char* call = progress::current();
@@ -188,6 +198,7 @@ void install_fault_handlers() {
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     ::sigfillset(&action.sa_mask);
     for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTRAP}) ::sigaction(number, &action, nullptr);
+    ::on_exit(on_exit_called, nullptr);
 }
 
 }  // namespace callgate::check

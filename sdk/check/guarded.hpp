@@ -45,6 +45,7 @@ class guarded_block {
 void use_plain_memory();
 
 /// Of the process: faults, aborts and the like are recorded with the plugin's function they happened in.
+/// And exit() ends at once, so that no other thread runs into destroyed objects while it goes on.
 void install_fault_handlers();
 /// Gives the calling thread a stack of its own for the handlers, so that an overflow is reported too.
 void use_fault_stack();
