@@ -6,6 +6,7 @@
 
 #include "engine/runtime/config_references.hpp"
 #include "engine/runtime/config_sections.hpp"
+#include "engine/runtime/instance_sections.hpp"
 
 namespace callgate::runtime {
 
@@ -79,12 +80,12 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_general(root, in);
     read_nats(root, in);
     read_callout(root, in);
-    read_instances(root, "keys", in.value.keys, in);
-    read_instances(root, "backends", in.value.backends, in);
-    if (root.find("stores") != nullptr) read_instances(root, "stores", in.value.stores, in);
-    if (root.find("modules") != nullptr) read_instances(root, "modules", in.value.modules, in);
-    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}, {"modules", &in.value.modules}})
-        for (auto& i : *instances) find_references(root, part, i);
+    for (const auto& s : instance_sections) {
+        const std::string part(s.name);
+        auto& instances = in.value.*s.list;
+        if (s.required || root.find(part) != nullptr) read_instances(root, part, instances, in);
+        for (auto& i : instances) find_references(root, part, i);
+    }
     read_accounts(root, in);
     read_admission(root, in);
     read_admin(root, in);

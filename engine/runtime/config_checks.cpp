@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/runtime/config_sections.hpp"
+#include "engine/runtime/instance_sections.hpp"
 
 namespace callgate::runtime {
 
@@ -183,10 +184,11 @@ class checker {
 
     void budgets() {
         const auto limit = c_.admission.max_in_flight / 4;
-        for (const auto* list : {&c_.keys, &c_.backends, &c_.stores}) {
-            for (const auto& i : *list) {
+        for (const auto& s : instance_sections) {
+            if (s.abi_kind == CG_KIND_MODULE) continue;  // no request waits for a module
+            for (const auto& i : c_.*s.list) {
                 if (i.max_in_flight <= limit) continue;
-                error({list == &c_.keys ? "keys" : list == &c_.backends ? "backends" : "stores", i.name, "max_in_flight"},
+                error({std::string(s.name), i.name, "max_in_flight"},
                       fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
             }
         }

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "engine/runtime/instance_sections.hpp"
+
 namespace callgate::runtime {
 
 using policy::node;
@@ -43,7 +45,7 @@ void collect(const node& n, const std::string& path, std::vector<config_referenc
 
 void set_aside_references(node& root) {
     for (auto& part : root.members)
-        if (part.key == "keys" || part.key == "backends" || part.key == "stores" || part.key == "modules")
+        if (std::ranges::find(instance_sections, part.key, &instance_section::name) != std::end(instance_sections))
             for (auto& instance : part.value.members)
                 for (auto& setting : instance.value.members)
                     if (setting.key == "config") set_aside(setting.value);

@@ -14,7 +14,7 @@ struct resolved_instance {
     instance_options options;
     std::shared_ptr<host::secret_vault> secrets;  ///< may be null
 };
-/// Resolves and checks; `section` is "keys" or "backends". Empty `value`: there is an error among the findings, which name
+/// Resolves and checks; `section` is a name of instance_sections.hpp. Empty `value`: there is an error among the findings, which name
 /// file, line and key. [control]; reads the files of secrets.
 struct resolve_outcome {
     std::optional<resolved_instance> value;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/serve.hpp"
 
-#include <callgate/abi/draft/kinds.h>
-
 #include <algorithm>
 #include <filesystem>
 
 #include "engine/runtime/instance_config.hpp"
+#include "engine/runtime/instance_sections.hpp"
 #include "engine/runtime/supervisor.hpp"
 
 namespace callgate::runtime {
@@ -68,30 +67,28 @@ std::vector<finding> check(const std::string& config_path) {
     ho.engine = std::make_shared<const host::engine_port>(host::engine_port{
         .read = [](std::uint32_t, const std::function<void(host::engine_port::report)>& then) { then({}); }, .reload = [](const std::string&) {}});
     host::plugin_host host(control, clock, std::move(ho));
-    auto look = [&](const instance_options& o, const std::string& section, std::uint32_t kind) {
+    auto look = [&](const instance_section& section, const instance_options& o) {
         auto add = [&](std::string text) {
             finding f;
             f.file = c.file;
             f.line = o.line;
-            f.key = section + "." + o.name;
+            f.key = std::string(section.name) + "." + o.name;
             f.text = std::move(text);
             findings.push_back(std::move(f));
         };
-        auto factory = host.find_factory(kind, o.plugin, o.type);
+        auto factory = host.find_factory(section.abi_kind, o.plugin, o.type);
         if (!factory) return add(factory.error().message());
-        auto resolved = resolve_instance(o, factory->config_schema, c, section);
+        auto resolved = resolve_instance(o, factory->config_schema, c, std::string(section.name));
         findings.insert(findings.end(), resolved.findings.begin(), resolved.findings.end());
         if (!resolved.value) return;
         auto options = host_options(resolved.value->options, c);
         options.secrets = resolved.value->secrets;
-        auto made = host.make_instance(kind, std::move(options));
+        auto made = host.make_instance(section.abi_kind, std::move(options));
         if (!made) return add(made.error().message());
         if (auto gone = (*made)->destroy(); !gone) add(gone.error().message());
     };
-    for (const auto& k : c.keys) look(k, "keys", CG_KIND_KEY_PROVIDER);
-    for (const auto& b : c.backends) look(b, "backends", CG_KIND_AUTH_BACKEND);
-    for (const auto& s : c.stores) look(s, "stores", CG_KIND_CLAIM_STORE);
-    for (const auto& m : c.modules) look(m, "modules", CG_KIND_MODULE);
+    for (const auto& s : instance_sections)
+        for (const auto& o : c.*s.list) look(s, o);
     return findings;
 }
 

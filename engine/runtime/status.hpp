@@ -14,7 +14,7 @@ namespace callgate::runtime {
 
 /// A plugin instance as the operator sees it.
 struct instance_report {
-    std::string name, kind, plugin;   ///< kind: "backend" or "keys"
+    std::string name, kind, plugin;   ///< kind: see instance_sections.hpp
     std::string state = "ok";         ///< ok, degraded, down
     std::string text;                 ///< what the plugin said of its health
     std::uint64_t started = 0, completed = 0, failed = 0, refused = 0, overdue = 0, faults = 0;

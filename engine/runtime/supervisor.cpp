@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runtime/supervisor.hpp"
 
-#include <callgate/abi/draft/kinds.h>
-
 #include <pthread.h>
 
 #include <algorithm>
@@ -185,8 +183,9 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
 
 result<void> supervisor::make_instances(candidate& c) {
     host_->configure(plugin_libraries(c.settings));
-    auto make = [&](const instance_options& o, std::string_view section, std::string_view kind_prefix, std::uint32_t kind) -> result<void> {
-        const auto key = std::string(kind_prefix) + "/" + o.name;
+    auto make = [&](const instance_section& section, const instance_options& o) -> result<void> {
+        const auto kind = section.abi_kind;
+        const auto key = std::string(section.kind) + "/" + o.name;
         // A key provider is made anew each time: behind an unchanged path may lie another seed, and a rotation that
         // silently keeps the old key is found out when the servers refuse its signatures.
         if (current_ && kind != CG_KIND_KEY_PROVIDER) {
@@ -195,10 +194,10 @@ result<void> supervisor::make_instances(candidate& c) {
                 return {};
             }
         }
-        const auto where = c.settings.file + ":" + std::to_string(o.line) + ": " + std::string(section) + "." + o.name;
+        const auto where = place_of(c.settings, section, o);
         auto factory = host_->find_factory(kind, o.plugin, o.type);
         if (!factory) return make_error(factory.error().code, factory.error().message(), where);
-        const auto resolved = resolve_instance(o, factory->config_schema, c.settings, std::string(section));
+        const auto resolved = resolve_instance(o, factory->config_schema, c.settings, std::string(section.name));
         for (const auto& f : resolved.findings)
             if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
         auto options = host_options(resolved.value->options, c.settings);
@@ -207,20 +206,15 @@ result<void> supervisor::make_instances(candidate& c) {
         if (!made) return make_error(made.error().code, made.error().message(), where);
         auto r = std::make_shared<running_instance>();
         r->options = o;
-        r->section = section;
+        r->section = &section;
         r->instance = std::move(*made);
         c.instances[key] = r;
         c.fresh.push_back(std::move(r));
         return {};
     };
-    for (const auto& k : c.settings.keys)
-        if (auto r = make(k, "keys", "keys", CG_KIND_KEY_PROVIDER); !r) return r.error();
-    for (const auto& b : c.settings.backends)
-        if (auto r = make(b, "backends", "backend", CG_KIND_AUTH_BACKEND); !r) return r.error();
-    for (const auto& s : c.settings.stores)
-        if (auto r = make(s, "stores", "store", CG_KIND_CLAIM_STORE); !r) return r.error();
-    for (const auto& m : c.settings.modules)
-        if (auto r = make(m, "modules", "module", CG_KIND_MODULE); !r) return r.error();
+    for (const auto& section : instance_sections)
+        for (const auto& o : c.settings.*section.list)
+            if (auto r = make(section, o); !r) return r.error();
     return {};
 }
 
@@ -244,11 +238,11 @@ void supervisor::start_instances(const std::shared_ptr<candidate>& c, bool modul
         else done({});
     };
     for (const auto& i : c->fresh) {
-        if ((i->section == "modules") != modules) continue;
+        if (i->is(CG_KIND_MODULE) != modules) continue;
         ++p->left;
         i->started = true;
         ++live_instances_;
-        const auto where = c->settings.file + ":" + std::to_string(i->options.line) + ": " + std::string(i->section) + "." + i->options.name;
+        const auto where = place_of(c->settings, *i->section, i->options);
         i->instance->start(start_limit_ns, [p, one_less, where](result<void> r) {
             if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
             one_less();
@@ -262,11 +256,11 @@ result<void> supervisor::attach_instances(const candidate& c) {
         std::optional<error> failed;
         s->run_and_wait([&] {
             for (const auto& i : c.fresh) {
-                if (i->section == "modules") continue;
+                if i->is(CG_KIND_MODULE) continue;
                 auto r = i->instance->attach(s->index());
                 if (r) continue;
                 failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
-                                    c.settings.file + ":" + std::to_string(i->options.line) + ": " + std::string(i->section) + "." + i->options.name);
+                                    place_of(c.settings, *i->section, i->options));
                 return;
             }
         });
@@ -280,16 +274,16 @@ result<void> supervisor::assemble_flow(candidate& c) {
     std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
     std::map<std::string, std::shared_ptr<flow::store_port>> stores;
     for (const auto& [key, i] : c.instances) {
-        if (i->section == "modules") continue;
-        if (i->section == "stores") {
+        if i->is(CG_KIND_MODULE) continue;
+        if (i->is(CG_KIND_CLAIM_STORE)) {
             // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
             if (!i->lookup) {
                 auto port = host::make_store_port(i->instance);
-                if (!port) return make_error(port.error().code, port.error().message(), c.settings.file + ":" + std::to_string(i->options.line) + ": stores." + i->options.name);
+                if (!port) return make_error(port.error().code, port.error().message(), place_of(c.settings, *i->section, i->options));
                 i->lookup = std::move(*port);
             }
             stores[i->options.name] = i->lookup;
-        } else if (i->section == "backends") {
+        } else if (i->is(CG_KIND_AUTH_BACKEND)) {
             backends[i->options.name] = i->instance->auth();
         } else {
             provider_view v;
@@ -350,7 +344,7 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
         if (auto it = c->clusters.find(name); it == c->clusters.end() || it->second != cluster) retire_cluster(cluster);
     std::vector<std::shared_ptr<running_instance>> modules, others;
     for (auto& [key, i] : old->instances)
-        if (auto it = c->instances.find(key); it == c->instances.end() || it->second != i) (i->section == "modules" ? modules : others).push_back(i);
+        if (auto it = c->instances.find(key); it == c->instances.end() || it->second != i) (i->is(CG_KIND_MODULE) ? modules : others).push_back(i);
     end_instances(std::move(modules), [this, others, last_user] {
         for (const auto& i : others) retire_instance(i, last_user);
     });

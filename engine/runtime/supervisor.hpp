@@ -19,6 +19,7 @@
 #include "engine/runtime/admin_server.hpp"
 #include "engine/runtime/assembly.hpp"
 #include "engine/runtime/config.hpp"
+#include "engine/runtime/instance_sections.hpp"
 #include "engine/runtime/shard.hpp"
 #include "engine/runtime/status.hpp"
 
@@ -46,10 +47,12 @@ class supervisor {
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;
-        std::string_view section;  // of the configuration: "keys", "backends", "stores" or "modules"
+        const instance_section* section = nullptr;
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
         instance_ptr instance;
+
+        [[nodiscard]] bool is(std::uint32_t abi_kind) const noexcept { return section->abi_kind == abi_kind; }
     };
     /// The links of one cluster on every shard, and its system client.
     struct running_cluster {
@@ -62,7 +65,7 @@ class supervisor {
     /// A configuration that is complete but not in use yet.
     struct candidate {
         config settings;
-        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME", "module/NAME"
+        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: KIND/NAME, as in `uses`
         std::vector<std::shared_ptr<running_instance>> fresh;
         std::map<std::string, std::shared_ptr<running_cluster>> clusters;
         std::vector<std::shared_ptr<running_cluster>> fresh_clusters;

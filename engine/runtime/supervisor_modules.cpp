@@ -23,7 +23,7 @@ constexpr const char* plain_text = "text/plain; charset=utf-8";
 result<void> supervisor::assemble_routes(candidate& c) {
     std::vector<instance_ptr> modules;
     for (const auto& [key, i] : c.instances)
-        if (i->section == "modules") modules.push_back(i->instance);
+        if (i->is(CG_KIND_MODULE)) modules.push_back(i->instance);
     auto routes = host::admin_routes::of(modules);
     if (!routes) return make_error(routes.error().code, routes.error().message(), c.settings.file + ": modules");
     c.routes = std::move(*routes);
@@ -42,7 +42,7 @@ void supervisor::end_instances(std::vector<std::shared_ptr<running_instance>> in
         one_less();
     };
     list modules, others;
-    for (auto& i : instances) (i->section == "modules" ? modules : others).push_back(std::move(i));
+    for (auto& i : instances) (i->is(CG_KIND_MODULE) ? modules : others).push_back(std::move(i));
     end_all(modules, [end_all, others, done] { end_all(others, done); });
 }
 

@@ -48,9 +48,9 @@ void supervisor::publish_status() {
         for (const auto& [key, i] : current_->instances) {
             instance_report r;
             r.name = i->options.name;
-            r.kind = key.substr(0, key.find('/'));
+            r.kind = i->section->kind;
             r.plugin = i->options.plugin;
-            r.in_use = i->section == "stores" ? looked_up.contains(r.name) : i->section != "backends" || asked.contains(r.name);
+            r.in_use = i->is(CG_KIND_CLAIM_STORE) ? looked_up.contains(r.name) : !i->is(CG_KIND_AUTH_BACKEND) || asked.contains(r.name);
             if (i->instance) {
                 const auto& m = i->instance->metrics();
                 r.started = m.started;
@@ -103,7 +103,11 @@ void supervisor::announce_service() {
 
 // After the commit: whoever is told looks at what is in use now.
 void supervisor::announce_reload(const candidate& old, const candidate& now) {
-    const auto generation = collect_status().config_generation;
+    std::uint64_t generation = 0;
+    {
+        const std::lock_guard lock(status_mutex_);
+        generation = status_.config_generation;
+    }
     for (const auto& [key, i] : now.instances) {
         const auto before = old.instances.find(key);
         if (!i->instance || before == old.instances.end()) continue;

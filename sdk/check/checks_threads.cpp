@@ -57,6 +57,7 @@ void any_thread(const settings& s) {
     std::mutex mutex;
     std::vector<cg_op> known;
     std::atomic<bool> ending{false};
+    std::size_t cancelled = 0;   // operations so far; this and the next guarded by the mutex
     std::exception_ptr failure;
     // [any] means also a thread that is neither control nor a shard, while shards work.
     std::thread outsider([&] {
@@ -70,6 +71,10 @@ void any_thread(const settings& s) {
                     now.swap(known);
                 }
                 for (const auto op : now) i.cancel(op, CG_CANCEL_REQUESTER);
+                {
+                    const std::lock_guard lock(mutex);
+                    cancelled += now.size();
+                }
                 if (query != nullptr) {
                     constexpr std::string_view none = "com.example.nothing/1";
                     plugin_call("query", [&] { return query(i.c(), {none.data(), none.size()}); });
@@ -78,6 +83,7 @@ void any_thread(const settings& s) {
                 std::this_thread::yield();
             }
         } catch (...) {
+            const std::lock_guard lock(mutex);
             failure = std::current_exception();
         }
     });
@@ -91,6 +97,7 @@ void any_thread(const settings& s) {
     };
     {
         const joiner at_end{ending, outsider};
+        std::size_t begun = 0;
         for (int round = 0; round < 10; ++round) {
             std::vector<cg_op> ops(std::min(w->at_once(), 4u));
             i.on_shard(0, [&] {
@@ -100,6 +107,13 @@ void any_thread(const settings& s) {
                     known.push_back(ops[n]);
                 }
             });
+            // A busy machine may keep the outsider waiting until everything is answered: then it would have tried nothing.
+            begun += ops.size();
+            const auto reached = [&] {
+                const std::lock_guard lock(mutex);
+                return cancelled >= begun || failure != nullptr;
+            };
+            while (!reached()) std::this_thread::yield();
             // One that is lost for its cancel breaks the rule of cancels, on whatever thread it came.
             i.must_complete(ops, "operations.cancel_during", "after cancel() on another thread");
         }
