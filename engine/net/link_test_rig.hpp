@@ -143,7 +143,7 @@ struct rig {
     bool round_trip(peer& p, const std::string& subject) {
         const auto before = handler.messages.size();
         const auto arrived = [&] { return handler.messages.size() > before; };
-        for (auto left = patience; left > std::chrono::nanoseconds(0); left -= std::chrono::milliseconds(500)) {
+        for (std::chrono::milliseconds left = patience; left.count() > 0; left -= std::chrono::milliseconds(500)) {
             p.publish(subject, "marker");
             p.flush();
             if (run_until(loop, arrived, std::chrono::milliseconds(500))) return true;
