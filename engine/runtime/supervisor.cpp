@@ -256,7 +256,7 @@ result<void> supervisor::attach_instances(const candidate& c) {
         std::optional<error> failed;
         s->run_and_wait([&] {
             for (const auto& i : c.fresh) {
-                if i->is(CG_KIND_MODULE) continue;
+                if (i->is(CG_KIND_MODULE)) continue;
                 auto r = i->instance->attach(s->index());
                 if (r) continue;
                 failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
@@ -274,7 +274,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
     std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
     std::map<std::string, std::shared_ptr<flow::store_port>> stores;
     for (const auto& [key, i] : c.instances) {
-        if i->is(CG_KIND_MODULE) continue;
+        if (i->is(CG_KIND_MODULE)) continue;
         if (i->is(CG_KIND_CLAIM_STORE)) {
             // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
             if (!i->lookup) {
