@@ -85,7 +85,6 @@ std::string to_text(const std::vector<check_result>& results, bool verbose) {
             ++blocked[joined(r.texts, "; ")];
             continue;
         }
-        if (r.status == check_status::skipped && !verbose && r.texts.size() == 1 && r.texts[0].starts_with("is about another kind")) continue;
         out += std::string(r.status == check_status::failed ? "FAILED " : "") + (r.status == check_status::failed ? "" : std::string(status_name(r.status)) + " ") + r.name + ": " + r.summary + "\n";
         for (const auto& t : r.texts) out += "    " + t + "\n";
         if (const auto where = also(r); !where.empty()) out += "    (" + where + ")\n";

@@ -312,16 +312,12 @@ std::vector<check_result> run_checks(const settings& s, std::uint32_t kind, cons
     std::vector<observation> observations;
     std::vector<const check_entry*> to_run;
     for (const auto& c : all_checks()) {
-        if (!selected(s, c.name)) continue;
+        // What is about another kind of plugin is no result of this one's.
+        if (!selected(s, c.name) || (c.kinds != 0 && kind != 0 && (c.kinds & (1u << kind)) == 0)) continue;
         check_result r;
         r.name = c.name;
         r.summary = c.summary;
-        if (c.kinds != 0 && kind != 0 && (c.kinds & (1u << kind)) == 0) {
-            r.status = check_status::skipped;
-            r.texts = {"is about another kind of plugin than " + kind_name(kind)};
-        } else {
-            to_run.push_back(&c);
-        }
+        to_run.push_back(&c);
         results.push_back(std::move(r));
     }
     for (const auto* c : to_run) {

@@ -36,11 +36,19 @@ async function until_gateways(server, login) {
   }
 }
 
-// Servers of both clusters may answer, but only the client's own knows its permissions.
+// Servers of both clusters may answer, but only the client's own knows its permissions. A busy server may lose the answer
+// to a client that has just come in: asked again every second.
 async function own_user_info(client) {
   const answers = client.subscribe("_INBOX.supercluster");
-  client.publish("$SYS.REQ.USER.INFO", "", { reply: "_INBOX.supercluster" });
-  return JSON.parse((await answers.find((message) => JSON.parse(message.data).data?.permissions)).data).data;
+  const own = answers.find((message) => JSON.parse(message.data).data?.permissions, 10_000 * patience);
+  const ask = () => client.publish("$SYS.REQ.USER.INFO", "", { reply: "_INBOX.supercluster" });
+  ask();
+  const again = setInterval(ask, 1000);
+  try {
+    return JSON.parse((await own).data).data;
+  } finally {
+    clearInterval(again);
+  }
 }
 
 // near: cluster B, far: cluster A, each of one server.
