@@ -23,7 +23,7 @@ PRESETS = {
 # Suites whose files measure or kill under load: one at a time. The others wait far more than they compute.
 SERIAL = {"resilience"}
 # Seconds on 2 cores with a cold compiler cache; "setup" on an empty machine.
-BUDGET = {"setup": 180, "layers": 2, "configure": 15, "unit": 60, "node": 180, "conformance": 2,
+BUDGET = {"setup": 180, "layers": 2, "configure": 15, "unit": 240, "node": 300, "conformance": 2,
           "build": {"release": 260, "asan": 420, "tsan": 260}}
 
 
