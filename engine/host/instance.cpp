@@ -58,6 +58,28 @@ std::int64_t deadline_after(const clock_source& clock, std::int64_t timeout_ns) 
 
 }  // namespace
 
+std::string_view to_string(refusal r) noexcept {
+    switch (r) {
+        case refusal::none: break;
+        case refusal::not_attached: return "is not attached to this shard";
+        case refusal::no_time: return "has no time left";
+        case refusal::breaker_open: return "failed repeatedly and is given a pause";
+        case refusal::busy: return "has too many operations in flight";
+    }
+    return "takes the operation";
+}
+
+cg_status status_of(refusal r) noexcept {
+    switch (r) {
+        case refusal::none: return CG_OK;
+        case refusal::no_time: return CG_E_DEADLINE;
+        case refusal::busy: return CG_E_BUSY;
+        case refusal::not_attached:
+        case refusal::breaker_open: break;
+    }
+    return CG_E_UNAVAILABLE;
+}
+
 // Keeps what a plugin may still be using; see the class comment.
 struct instance::deleter {
     void operator()(instance* i) const {
@@ -330,6 +352,16 @@ bool instance::shard_state(std::uint32_t shard, void*& state) noexcept {
     state = shards_[shard].state;
     return true;
 }
+
+refusal instance::admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) noexcept {
+    const auto now = table().clock().mono_ns();
+    if (options_.timeout_ns > 0) deadline_ns = std::min(deadline_ns, now + options_.timeout_ns);
+    if (!shard_state(shard, state)) return refusal::not_attached;
+    if (deadline_ns <= now) return refusal::no_time;
+    return owner_.breaker.admit(now) ? refusal::none : refusal::breaker_open;
+}
+
+void instance::count_refused(refusal) noexcept { owner_.metrics.rejected.fetch_add(1, std::memory_order_relaxed); }
 
 result<void> instance::destroy() {
     if (phase_ == phase::destroyed) return {};

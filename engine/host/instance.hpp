@@ -38,6 +38,19 @@ struct health_report {
     std::string text;
 };
 
+/// Why an operation was not handed to the plugin.
+enum class refusal : std::uint8_t {
+    none,
+    not_attached,  ///< to the shard that asks
+    no_time,       ///< its deadline has passed
+    breaker_open,
+    busy           ///< max_in_flight reached, overdue operations included
+};
+/// Predicate for a message whose subject is the instance: "has too many operations in flight".
+[[nodiscard]] std::string_view to_string(refusal r) noexcept;
+/// CG_E_UNAVAILABLE, CG_E_DEADLINE or CG_E_BUSY; CG_OK for none.
+[[nodiscard]] cg_status status_of(refusal r) noexcept;
+
 /// A key as its provider described it.
 struct key_description {
     cg_key key = 0;
@@ -104,7 +117,7 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] cg_instance* plugin() noexcept { return owner_.plugin; }
     /// Table of the instance's kind: not null and with a struct_size, nothing more is checked for kinds other than auth
     /// backend and key provider. An adapter reads it with read_struct, refuses what its kind requires and lacks, and calls
-    /// through table().run(). Life: until destroy().
+    /// through begin(). Life: until destroy().
     [[nodiscard]] const void* api() const noexcept { return api_; }
     /// [shard] False when not attached. The control shard has a null state.
     [[nodiscard]] bool shard_state(std::uint32_t shard, void*& state) noexcept;
@@ -120,10 +133,33 @@ class instance : public std::enable_shared_from_this<instance> {
         if (!on_pool_) return call();
         return services_.workers().enter(op, std::function<cg_status()>(std::forward<F>(call)), life);
     }
-    /// [shard] or [control]
-    void began_on(std::uint32_t shard) { if (shard == loop_->shard()) loop_->arm(); }
+    /// [shard] or [control] The only way for an operation of the instance's kind: when the instance may be asked now (refusal),
+    /// `call(op, shard_state)` enters the plugin, now or later on the pool, so it captures by value; what it points to belongs to
+    /// `body`. deadline_ns: CLOCK_MONOTONIC, cut to options().timeout_ns from now. Other than none: counted, nothing was called and
+    /// `body` is still the caller's.
+    template <class Call>
+    [[nodiscard]] refusal begin(std::uint32_t shard, std::int64_t deadline_ns, std::unique_ptr<operation_body>& body, Call call) {
+        void* state = nullptr;
+        auto why = admit(shard, deadline_ns, state);
+        if (why == refusal::none && !table().run(shard, owner_, deadline_ns, operation_table::weight::counts, body, [&](cg_op op) {
+                return enter(op, [call, op, state] { return call(op, state); });
+            })) {
+            owner_.breaker.not_started();
+            why = refusal::busy;
+        }
+        if (why != refusal::none) {
+            count_refused(why);
+        } else if (shard == loop_->shard()) {
+            loop_->arm();
+        }
+        return why;
+    }
+    /// [any] An operation that an adapter refuses for a reason of its kind, before begin().
+    void count_refused(refusal why) noexcept;
 
   private:
+    refusal admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) noexcept;
+
     enum class phase : std::uint8_t { made, starting, started, draining, stopped, destroyed };
     struct shard_slot {
         void* state = nullptr;
