@@ -29,6 +29,7 @@ struct instance_options {
     std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
     breaker_options breaker{};
+    watchdog_options watchdog{};
     std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1)
     std::shared_ptr<secret_vault> secrets{};  ///< what config_json has handles of; see seal_secrets
 };
@@ -37,19 +38,6 @@ struct health_report {
     std::uint32_t state = CG_HEALTH_DOWN;
     std::string text;
 };
-
-/// Why an operation was not handed to the plugin.
-enum class refusal : std::uint8_t {
-    none,
-    not_attached,  ///< to the shard that asks
-    no_time,       ///< its deadline has passed
-    breaker_open,
-    busy           ///< max_in_flight reached, overdue operations included
-};
-/// Predicate for a message whose subject is the instance: "has too many operations in flight".
-[[nodiscard]] std::string_view to_string(refusal r) noexcept;
-/// CG_E_UNAVAILABLE, CG_E_DEADLINE or CG_E_BUSY; CG_OK for none.
-[[nodiscard]] cg_status status_of(refusal r) noexcept;
 
 /// A key as its provider described it.
 struct key_description {
@@ -82,7 +70,10 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] const instance_metrics& metrics() const noexcept { return owner_.metrics; }        ///< [any]
     /// [any] What the plugin counts itself; may outlive the instance.
     [[nodiscard]] std::shared_ptr<const metrics_service> plugin_metrics() const noexcept { return services_.exported(); }
-    [[nodiscard]] breaker_state breaker() const noexcept { return owner_.breaker.state(); }          ///< [any]
+    [[nodiscard]] const circuit_breaker& breaker() const noexcept { return owner_.breaker; }         ///< [any]
+    /// [any] What the host itself sees, whatever the plugin says of its health: degraded while its breaker is not closed or the
+    /// watchdog has something to say, down while both.
+    [[nodiscard]] health_report seen() const;
 
     /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not
     /// answer in time. start also lists a key provider's keys.
@@ -130,8 +121,9 @@ class instance : public std::enable_shared_from_this<instance> {
     /// runs later, so it captures by value; what it points to belongs to the operation. `life`: not a call that waits its turn.
     template <class F>
     cg_status enter(cg_op op, F&& call, bool life = false) {
-        if (!on_pool_) return call();
-        return services_.workers().enter(op, std::function<cg_status()>(std::forward<F>(call)), life);
+        auto inside = [this, call = std::forward<F>(call)] { return guarded(call); };
+        if (!on_pool_) return inside();
+        return services_.workers().enter(op, std::function<cg_status()>(std::move(inside)), life);
     }
     /// [shard] or [control] The only way for an operation of the instance's kind: when the instance may be asked now (refusal),
     /// `call(op, shard_state)` enters the plugin, now or later on the pool, so it captures by value; what it points to belongs to
@@ -158,6 +150,17 @@ class instance : public std::enable_shared_from_this<instance> {
     void count_refused(refusal why) noexcept;
 
   private:
+    // An exception that a plugin lets through ends its call, not the daemon.
+    template <class F>
+    cg_status guarded(const F& call) {
+        try {
+            return call();
+        } catch (...) {
+            threw();
+            return CG_E_INTERNAL;
+        }
+    }
+    void threw() noexcept;
     refusal admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) noexcept;
 
     enum class phase : std::uint8_t { made, starting, started, draining, stopped, destroyed };

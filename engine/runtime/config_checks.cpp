@@ -183,12 +183,24 @@ class checker {
 
     void budgets() {
         const auto limit = c_.admission.max_in_flight / 4;
-        for (const auto* list : {&c_.keys, &c_.backends, &c_.stores}) {
+        const auto usual = default_max_in_flight(c_);
+        std::uint64_t holding = 0;  // requests, when each of them hangs
+        std::pair<std::string_view, const instance_options*> largest;
+        const std::pair<std::string_view, const std::vector<instance_options>*> sections[] = {{"keys", &c_.keys}, {"backends", &c_.backends}, {"stores", &c_.stores}, {"modules", &c_.modules}};
+        for (const auto& [section, list] : sections) {
             for (const auto& i : *list) {
-                if (i.max_in_flight <= limit) continue;
-                error({list == &c_.keys ? "keys" : list == &c_.backends ? "backends" : "stores", i.name, "max_in_flight"},
-                      fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
+                if (i.max_in_flight > limit) {
+                    error({section, i.name, "max_in_flight"}, fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
+                    continue;
+                }
+                if (list != &c_.keys && list != &c_.backends) continue;
+                holding += i.max_in_flight != 0 ? i.max_in_flight : usual;
+                if (i.max_in_flight != 0 && (largest.second == nullptr || i.max_in_flight > largest.second->max_in_flight)) largest = {section, &i};
             }
+        }
+        if (holding > c_.admission.max_in_flight && largest.second != nullptr) {
+            error({largest.first, largest.second->name, "max_in_flight"},
+                  fmt::format("with this, all instances under keys and backends may hold {} requests, and admission.max_in_flight is {}: if they hang together, none is left", holding, c_.admission.max_in_flight));
         }
         if (c_.admission.kick_after < c_.admission.age_limit) warning({"admission", "kick_after"}, "is below age_limit: clients would be kicked while their request could still be served");
     }
@@ -200,6 +212,11 @@ class checker {
 };
 
 }  // namespace
+
+std::uint32_t default_max_in_flight(const config& c) noexcept {
+    const auto holders = static_cast<std::uint32_t>(std::max<std::size_t>(4, c.keys.size() + c.backends.size()));
+    return std::max(1u, c.admission.max_in_flight / holders);
+}
 
 void refuse_literal_secrets(const node& root, const policy::reporter& to) { refuse_secrets(root, {}, {}, to); }
 
