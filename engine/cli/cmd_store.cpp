@@ -15,6 +15,7 @@
 #include "engine/cli/findings.hpp"
 #include "engine/host/abi_read.hpp"
 #include "engine/host/plugin_host.hpp"
+#include "engine/runtime/instance_config.hpp"
 #include "engine/runtime/serve.hpp"
 
 namespace callgate::cli {
@@ -56,9 +57,13 @@ class session {
         std::unique_ptr<session> s(new session(c));
         auto factory = s->host_.find_factory(CG_KIND_CLAIM_STORE, which.plugin, which.type);
         if (!factory) return factory.error();
-        for (const auto& f : runtime::check_against_schema(factory->config_schema, which, c.file, "stores"))
+        const auto resolved = runtime::resolve_instance(which, factory->config_schema, c, "stores");
+        for (const auto& f : resolved.findings)
             if (f.level == policy::finding::severity::error) return make_error(errc::invalid, f.message());
-        auto made = s->host_.make_instance(CG_KIND_CLAIM_STORE, runtime::host_options(which, c));
+        auto options = runtime::host_options(resolved.value->options, c);
+        options.secrets = resolved.value->secrets;
+        options.timeout_ns = 0;  // that one is for logins
+        auto made = s->host_.make_instance(CG_KIND_CLAIM_STORE, std::move(options));
         if (!made) return made.error();
         s->instance_ = std::move(*made);
         if (!host::read_struct(static_cast<const cg_claim_store_api*>(s->instance_->api()), s->api_) || s->api_.get == nullptr || s->api_.scan == nullptr ||
@@ -79,18 +84,15 @@ class session {
     template <class Result, class Call>
     result<void> ask(Call&& call, std::function<void(const Result&)> read) {
         return await([&](std::function<void(result<void>)> then) {
-            auto body = std::make_unique<answer_body>(
+            std::unique_ptr<host::operation_body> body = std::make_unique<answer_body>(
                 [read](const void* p) {
                     Result r{};
                     if (host::read_struct(static_cast<const Result*>(p), r)) read(r);
                 },
                 then);
-            const auto deadline = clock_.mono_ns() + time_limit_ns;
-            auto* owner = instance_.get();
-            if (!owner->table().run(host_.control_shard(), owner->owner(), deadline, host::operation_table::weight::counts, std::move(body),
-                                    [&](cg_op op) { return owner->enter(op, [call, owner, op, this] { return call(api_, owner->plugin(), op); }); }))
-                return then(make_error(errc::busy, "the claim store takes no operation"));
-            owner->began_on(host_.control_shard());
+            const auto why = instance_->begin(host_.control_shard(), clock_.mono_ns() + time_limit_ns, body,
+                                              [call, owner = instance_.get(), this](cg_op op, void*) { return call(api_, owner->plugin(), op); });
+            if (why != host::refusal::none) then(make_error(host::to_errc(host::status_of(why)), "the claim store " + std::string(host::to_string(why))));
         });
     }
 

@@ -70,6 +70,9 @@ inline errc to_errc(cg_status s) noexcept {
     }
 }
 
+/// Says something about the question, nothing about the health of whom was asked: one caller's mistakes must not open its breaker.
+inline bool is_callers_fault(cg_status s) noexcept { return s == CG_E_INVALID || s == CG_E_NOT_FOUND || s == CG_E_BUSY || s == CG_E_COMPACTED; }
+
 /// "CG_E_BUSY"; unknown values read as CG_E_INTERNAL.
 std::string_view status_name(cg_status s) noexcept;
 

@@ -152,31 +152,22 @@ void admin_routes::serve(admin_call call, std::function<void(admin_answer)> then
     if (chosen == nullptr) return then(text_answer(405, offered));
 
     const auto& owner = chosen->owner;
-    const auto now = owner->table().clock().mono_ns();
-    const auto refuse = [&](const char* why) {
-        owner->owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-        then(text_answer(503, "module \"" + owner->name() + "\" " + why));
-    };
-    if (!owner->owner().breaker.admit(now)) return refuse("failed repeatedly and is given a pause");
     if (call.method == "HEAD") call.method = "GET";
     const auto hub = owner->modules().streams();
     std::shared_ptr<byte_stream> stream;
     cg_stream_control control{};
     if (read_struct(chosen->route.streams, control)) stream = hub->make(control, CG_ADMIN_MAX_CHUNK_BYTES);
-    std::unique_ptr<operation_body> body = std::make_unique<admin_body>(std::move(call), owner->name(), hub, stream, then);
-    const auto* request = static_cast<admin_body*>(body.get())->request();
-    const auto* sink = static_cast<admin_body*>(body.get())->sink();
-    const auto timeout = owner->options().timeout_ns > 0 ? owner->options().timeout_ns : default_timeout_ns;
-    // By value: a plugin that may block is entered later, on the pool.
-    const auto start = [handle = chosen->route.handle, ctx = chosen->route.ctx, i = owner.get(), request, sink](cg_op op) {
-        return i->enter(op, [handle, ctx, op, request, sink] { return handle(ctx, op, request, sink); });
+    auto mine = std::make_unique<admin_body>(std::move(call), owner->name(), hub, stream, then);
+    const auto start = [handle = chosen->route.handle, ctx = chosen->route.ctx, request = mine->request(), sink = mine->sink()](cg_op op, void*) {
+        return handle(ctx, op, request, sink);
     };
-    if (!owner->table().run(owner->table().control_shard(), owner->owner(), now + timeout, operation_table::weight::counts, body, start)) {
-        owner->owner().breaker.not_started();
-        if (stream) hub->refused(*stream);
-        return refuse("has too many requests in flight");
-    }
-    owner->began_on(owner->table().control_shard());
+    std::unique_ptr<operation_body> body = std::move(mine);
+    const auto timeout = owner->options().timeout_ns > 0 ? owner->options().timeout_ns : default_timeout_ns;
+    const auto& table = owner->table();
+    const auto why = owner->begin(table.control_shard(), table.clock().mono_ns() + timeout, body, start);
+    if (why == refusal::none) return;
+    if (stream) hub->refused(*stream);
+    then(text_answer(503, "module \"" + owner->name() + "\" " + std::string(to_string(why))));
 }
 
 }  // namespace callgate::host

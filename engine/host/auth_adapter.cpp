@@ -158,25 +158,13 @@ class auth_adapter final : public flow::auth_port {
 
     void authenticate(std::uint32_t shard, const cg_auth_request& request, flow::pinned_ptr memory, std::int64_t deadline_ns,
                       flow::request_tag tag, flow::completion_sink& sink) override {
-        const auto now = owner_.table().clock().mono_ns();
-        if (owner_.options().timeout_ns > 0) deadline_ns = std::min(deadline_ns, now + owner_.options().timeout_ns);
-        void* state = nullptr;
-        const auto reject = [&](const char* id, const char* why) {
-            owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            sink.on_auth(tag, unavailable(id, why));
-        };
-        if (!owner_.shard_state(shard, state)) return reject("backend_unavailable", "the backend is not attached to this shard");
-        if (deadline_ns <= now) return reject("backend_timeout", "no time left for the backend");
-        if (!owner_.owner().breaker.admit(now)) return reject("backend_unavailable", "the backend failed repeatedly and is given a pause");
-        if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts,
-                                std::make_unique<auth_body>(owner_, std::move(memory), tag, sink),
-                                [&](cg_op op) {
-                                    return owner_.enter(op, [this, state, op, r = &request] { return api_.authenticate(owner_.plugin(), state, op, r); });
-                                })) {
-            owner_.owner().breaker.not_started();
-            return reject("backend_busy", "the backend has too many requests in flight");
-        }
-        owner_.began_on(shard);
+        std::unique_ptr<operation_body> body = std::make_unique<auth_body>(owner_, std::move(memory), tag, sink);
+        const auto why = owner_.begin(shard, deadline_ns, body, [this, r = &request](cg_op op, void* state) {
+            return api_.authenticate(owner_.plugin(), state, op, r);
+        });
+        if (why == refusal::none) return;
+        const char* id = why == refusal::busy ? "backend_busy" : why == refusal::no_time ? "backend_timeout" : "backend_unavailable";
+        sink.on_auth(tag, unavailable(id, "the backend " + std::string(to_string(why))));
     }
 
   private:

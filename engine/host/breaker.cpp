@@ -43,9 +43,14 @@ void circuit_breaker::succeeded() noexcept {
 }
 
 void circuit_breaker::failed(std::int64_t now_ns) noexcept {
-    if (options_.failures == 0) return;
     const auto in_a_row = failures_.fetch_add(1, std::memory_order_relaxed) + 1;
-    if (state_.load(std::memory_order_acquire) == breaker_state::closed && in_a_row < options_.failures) return;
+    if (state_.load(std::memory_order_acquire) == breaker_state::closed && (options_.failures == 0 || in_a_row < options_.failures)) return;
+    open(now_ns);
+}
+
+void circuit_breaker::trip(std::int64_t now_ns) noexcept { open(now_ns); }
+
+void circuit_breaker::open(std::int64_t now_ns) noexcept {
     const std::lock_guard lock(mutex_);
     switch (state_.load(std::memory_order_relaxed)) {
         case breaker_state::closed: break;
@@ -54,6 +59,7 @@ void circuit_breaker::failed(std::int64_t now_ns) noexcept {
             pause_ns_ = std::min(pause_ns_ * 2, options_.longest_open_ns);
             break;
     }
+    opened_.fetch_add(1, std::memory_order_relaxed);
     state_.store(breaker_state::open, std::memory_order_release);
     open_until_ns_ = now_ns + pause_ns_;
     probing_ = false;

@@ -49,6 +49,22 @@ TEST(circuit_breaker, probe_that_was_not_started_is_given_back) {
     EXPECT_TRUE(b.admit(s));
 }
 
+TEST(circuit_breaker, trip_opens_at_once_and_a_probe_closes_it) {
+    circuit_breaker b({.failures = 0, .open_ns = s, .longest_open_ns = 4 * s});
+    b.trip(0);
+    b.trip(s / 2);
+    EXPECT_FALSE(b.admit(s - 1));
+    EXPECT_EQ(b.opened(), 1u);
+    EXPECT_TRUE(b.admit(s));
+    b.failed(s);
+    EXPECT_EQ(b.state(), breaker_state::open) << "a failed probe counts where failures alone would not open it";
+    EXPECT_EQ(b.opened(), 2u);
+    EXPECT_FALSE(b.admit(3 * s - 1));
+    EXPECT_TRUE(b.admit(3 * s));
+    b.succeeded();
+    EXPECT_EQ(b.state(), breaker_state::closed);
+}
+
 TEST(circuit_breaker, zero_failures_means_never) {
     circuit_breaker b({.failures = 0, .open_ns = s, .longest_open_ns = s});
     for (int i = 0; i < 1000; ++i) b.failed(0);

@@ -75,7 +75,7 @@ instance::instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const man
     : loop_(std::move(loop)),
       library_(std::move(library)),
       options_(std::move(options)),
-      owner_(options_.breaker, options_.max_in_flight),
+      owner_(options_.breaker, options_.max_in_flight, options_.watchdog),
       services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared), options_.secrets, options_.uses),
       shards_(loop_->shard() + 1) {}
 
@@ -109,7 +109,7 @@ result<void> instance::create(const factory_info& factory) {
     why.struct_size = sizeof why;
     why.text = {reinterpret_cast<std::uint8_t*>(text.data()), text.size(), 0};
     cg_instance* theirs = nullptr;
-    if (const auto status = factory.create(factory.handle, services_.host(), &args, &theirs, &why); status != CG_OK) {
+    if (const auto status = guarded([&] { return factory.create(factory.handle, services_.host(), &args, &theirs, &why); }); status != CG_OK) {
         text.resize(std::min(why.text.size, text.size()));
         if (text.empty()) text = "failed with " + std::string(status_name(status));
         return named(make_error(to_errc(status), std::move(text)), "configuration");
@@ -329,6 +329,33 @@ bool instance::shard_state(std::uint32_t shard, void*& state) noexcept {
     if (shard > loop_->shard() || !shards_[shard].attached) return false;
     state = shards_[shard].state;
     return true;
+}
+
+refusal instance::admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) noexcept {
+    const auto now = table().clock().mono_ns();
+    if (options_.timeout_ns > 0) deadline_ns = std::min(deadline_ns, now + options_.timeout_ns);
+    if (!shard_state(shard, state)) return refusal::not_attached;
+    if (deadline_ns <= now) return refusal::no_time;
+    return owner_.breaker.admit(now) ? refusal::none : refusal::breaker_open;
+}
+
+void instance::count_refused(refusal why) noexcept { owner_.metrics.rejected[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed); }
+
+void instance::threw() noexcept { owner_.metrics.faults.fetch_add(1, std::memory_order_relaxed); }
+
+health_report instance::seen() const {
+    const auto owed = owner_.metrics.owed.load(std::memory_order_relaxed), stuck = owner_.metrics.stuck.load(std::memory_order_relaxed);
+    const bool closed = owner_.breaker.state() == breaker_state::closed;
+    const bool hangs = owed > owner_.max_owed || owed >= owner_.max_in_flight || stuck != 0;
+    if (closed && !hangs) return {CG_HEALTH_OK, {}};
+    std::string text;
+    if (hangs) {
+        text = "owes " + std::to_string(owed) + " overdue completion" + (owed == 1 ? "" : "s");
+        if (stuck != 0) text += ", " + std::to_string(stuck) + " of them for longer than " + std::to_string(owner_.max_age_ns / 1'000'000) + " ms";
+    }
+    if (!closed) text += std::string(hangs ? "; " : "") + ("its breaker is open: one request in a while is tried");
+    const bool down = hangs && (!closed || owed >= owner_.max_in_flight);
+    return {down ? CG_HEALTH_DOWN : CG_HEALTH_DEGRADED, std::move(text)};
 }
 
 result<void> instance::destroy() {

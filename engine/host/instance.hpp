@@ -29,6 +29,7 @@ struct instance_options {
     std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
     breaker_options breaker{};
+    watchdog_options watchdog{};
     std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1)
     std::shared_ptr<secret_vault> secrets{};  ///< what config_json has handles of; see seal_secrets
 };
@@ -69,7 +70,10 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] const instance_metrics& metrics() const noexcept { return owner_.metrics; }        ///< [any]
     /// [any] What the plugin counts itself; may outlive the instance.
     [[nodiscard]] std::shared_ptr<const metrics_service> plugin_metrics() const noexcept { return services_.exported(); }
-    [[nodiscard]] breaker_state breaker() const noexcept { return owner_.breaker.state(); }          ///< [any]
+    [[nodiscard]] const circuit_breaker& breaker() const noexcept { return owner_.breaker; }         ///< [any]
+    /// [any] What the host itself sees, whatever the plugin says of its health: degraded while its breaker is not closed or the
+    /// watchdog has something to say, down while both.
+    [[nodiscard]] health_report seen() const;
 
     /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not
     /// answer in time. start also lists a key provider's keys.
@@ -104,7 +108,7 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] cg_instance* plugin() noexcept { return owner_.plugin; }
     /// Table of the instance's kind: not null and with a struct_size, nothing more is checked for kinds other than auth
     /// backend and key provider. An adapter reads it with read_struct, refuses what its kind requires and lacks, and calls
-    /// through table().run(). Life: until destroy().
+    /// through begin(). Life: until destroy().
     [[nodiscard]] const void* api() const noexcept { return api_; }
     /// [shard] False when not attached. The control shard has a null state.
     [[nodiscard]] bool shard_state(std::uint32_t shard, void*& state) noexcept;
@@ -117,13 +121,48 @@ class instance : public std::enable_shared_from_this<instance> {
     /// runs later, so it captures by value; what it points to belongs to the operation. `life`: not a call that waits its turn.
     template <class F>
     cg_status enter(cg_op op, F&& call, bool life = false) {
-        if (!on_pool_) return call();
-        return services_.workers().enter(op, std::function<cg_status()>(std::forward<F>(call)), life);
+        auto inside = [this, call = std::forward<F>(call)] { return guarded(call); };
+        if (!on_pool_) return inside();
+        return services_.workers().enter(op, std::function<cg_status()>(std::move(inside)), life);
     }
-    /// [shard] or [control]
-    void began_on(std::uint32_t shard) { if (shard == loop_->shard()) loop_->arm(); }
+    /// [shard] or [control] The only way for an operation of the instance's kind: when the instance may be asked now (refusal),
+    /// `call(op, shard_state)` enters the plugin, now or later on the pool, so it captures by value; what it points to belongs to
+    /// `body`. deadline_ns: CLOCK_MONOTONIC, cut to options().timeout_ns from now. Other than none: counted, nothing was called and
+    /// `body` is still the caller's.
+    template <class Call>
+    [[nodiscard]] refusal begin(std::uint32_t shard, std::int64_t deadline_ns, std::unique_ptr<operation_body>& body, Call call) {
+        void* state = nullptr;
+        auto why = admit(shard, deadline_ns, state);
+        if (why == refusal::none && !table().run(shard, owner_, deadline_ns, operation_table::weight::counts, body, [&](cg_op op) {
+                return enter(op, [call, op, state] { return call(op, state); });
+            })) {
+            owner_.breaker.not_started();
+            why = refusal::busy;
+        }
+        if (why != refusal::none) {
+            count_refused(why);
+        } else if (shard == loop_->shard()) {
+            loop_->arm();
+        }
+        return why;
+    }
+    /// [any] An operation that an adapter refuses for a reason of its kind, before begin().
+    void count_refused(refusal why) noexcept;
 
   private:
+    // An exception that a plugin lets through ends its call, not the daemon.
+    template <class F>
+    cg_status guarded(const F& call) {
+        try {
+            return call();
+        } catch (...) {
+            threw();
+            return CG_E_INTERNAL;
+        }
+    }
+    void threw() noexcept;
+    refusal admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) noexcept;
+
     enum class phase : std::uint8_t { made, starting, started, draining, stopped, destroyed };
     struct shard_slot {
         void* state = nullptr;

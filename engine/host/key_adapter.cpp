@@ -129,11 +129,10 @@ class key_adapter final : public flow::key_port {
     [[nodiscard]] std::uint32_t max_in_flight() const override { return max_in_flight_; }
 
     void sign(std::uint32_t shard, std::unique_ptr<flow::sign_job> job, std::int64_t deadline_ns, flow::completion_sink& sink) override {
-        void* state = nullptr;
-        if (const auto refused = admit(shard, deadline_ns, state); refused != CG_OK) return reject(std::move(job), refused, sink);
-        auto& count = counts_[shard];
-        if (job->items.size() > max_batch_) return give_back(std::move(job), CG_E_INVALID, sink);
-        if (count.value >= max_in_flight_) return give_back(std::move(job), CG_E_BUSY, sink);
+        // A shard that does not exist has no count; begin() refuses it.
+        auto& count = counts_[std::min<std::size_t>(shard, counts_.size() - 1)];
+        if (job->items.size() > max_batch_) return reject(std::move(job), CG_E_INVALID, sink);
+        if (count.value >= max_in_flight_) return reject(std::move(job), CG_E_BUSY, sink);
         std::vector<std::uint32_t> sent;
         sent.reserve(job->items.size());
         for (std::uint32_t i = 0; i < job->items.size(); ++i) {
@@ -142,65 +141,34 @@ class key_adapter final : public flow::key_port {
             else item.status = CG_E_INVALID;
         }
         if (sent.empty()) {
-            owner_.owner().breaker.not_started();
             job->status = CG_OK;
             sink.on_signed(std::move(job));
             return;
         }
-        auto body = std::make_unique<sign_body>(std::move(job), std::move(sent), count, sink);
-        const auto* const batch = body->batch();
-        std::unique_ptr<operation_body> erased = std::move(body);
-        if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts, erased,
-                                [&](cg_op op) {
-                                    return owner_.enter(op, [this, state, op, batch] { return api_.sign_batch(owner_.plugin(), state, op, batch); });
-                                })) {
-            owner_.owner().breaker.not_started();
-            owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            erased->fail(CG_E_BUSY);
-            return;
-        }
-        owner_.began_on(shard);
+        auto mine = std::make_unique<sign_body>(std::move(job), std::move(sent), count, sink);
+        const auto* const batch = mine->batch();
+        std::unique_ptr<operation_body> body = std::move(mine);
+        const auto why = owner_.begin(shard, deadline_ns, body, [this, batch](cg_op op, void* state) {
+            return api_.sign_batch(owner_.plugin(), state, op, batch);
+        });
+        if (why != refusal::none) body->fail(status_of(why));
     }
 
     void export_shared(std::uint32_t shard, cg_key key, const crypto::key_bytes& peer, std::int64_t deadline_ns, flow::request_tag tag,
                        flow::completion_sink& sink) override {
-        void* state = nullptr;
         if (api_.export_shared == nullptr) return sink.on_shared(tag, make_error(errc::unsupported, "the key provider has no xkeys"));
-        if (const auto refused = admit(shard, deadline_ns, state); refused != CG_OK) {
-            owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            return sink.on_shared(tag, make_error(to_errc(refused), "the key provider is not available: " + std::string(status_name(refused))));
-        }
-        auto body = std::make_unique<shared_body>(peer, tag, sink);
-        const auto peer_bytes = body->peer();
-        std::unique_ptr<operation_body> erased = std::move(body);
-        if (!owner_.table().run(shard, owner_.owner(), deadline_ns, operation_table::weight::counts, erased,
-                                [&](cg_op op) {
-                                    return owner_.enter(op, [this, state, op, key, peer_bytes] {
-                                        return api_.export_shared(owner_.plugin(), state, op, key, peer_bytes);
-                                    });
-                                })) {
-            owner_.owner().breaker.not_started();
-            owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            erased->fail(CG_E_BUSY);
-            return;
-        }
-        owner_.began_on(shard);
+        auto mine = std::make_unique<shared_body>(peer, tag, sink);
+        const auto peer_bytes = mine->peer();
+        std::unique_ptr<operation_body> body = std::move(mine);
+        const auto why = owner_.begin(shard, deadline_ns, body, [this, key, peer_bytes](cg_op op, void* state) {
+            return api_.export_shared(owner_.plugin(), state, op, key, peer_bytes);
+        });
+        if (why != refusal::none) sink.on_shared(tag, make_error(to_errc(status_of(why)), "the key provider " + std::string(to_string(why))));
     }
 
   private:
-    cg_status admit(std::uint32_t shard, std::int64_t& deadline_ns, void*& state) {
-        const auto now = owner_.table().clock().mono_ns();
-        if (owner_.options().timeout_ns > 0) deadline_ns = std::min(deadline_ns, now + owner_.options().timeout_ns);
-        if (!owner_.shard_state(shard, state)) return CG_E_UNAVAILABLE;
-        if (deadline_ns <= now) return CG_E_DEADLINE;
-        return owner_.owner().breaker.admit(now) ? CG_OK : CG_E_UNAVAILABLE;
-    }
-    void give_back(std::unique_ptr<flow::sign_job> job, cg_status status, flow::completion_sink& sink) {
-        owner_.owner().breaker.not_started();
-        reject(std::move(job), status, sink);
-    }
     void reject(std::unique_ptr<flow::sign_job> job, cg_status status, flow::completion_sink& sink) {
-        owner_.owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
+        owner_.count_refused(refusal::busy);
         job->status = status;
         for (auto& item : job->items) item.status = status;
         sink.on_signed(std::move(job));

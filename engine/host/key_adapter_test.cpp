@@ -163,7 +163,7 @@ TEST_F(key_adapter_test, peer_keys_of_strangers_do_not_open_the_breaker) {
         ASSERT_FALSE(s);
         EXPECT_EQ(s.error().code, errc::invalid);
     }
-    EXPECT_EQ(i->breaker(), breaker_state::closed);
+    EXPECT_EQ(i->breaker().state(), breaker_state::closed);
     i->keys_port()->sign(0, job({{1, "login"}}), clock.mono + second_ns, sink);
     ASSERT_TRUE(run_until([&] { return sink.jobs.size() == 1; }));
     EXPECT_EQ(sink.jobs[0]->items[0].status, CG_OK);

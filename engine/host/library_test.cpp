@@ -166,6 +166,39 @@ TEST_F(library_test, pinned_hash_is_checked_on_the_bytes_that_are_loaded) {
               folder.file("good") + ": plugin has sha256 " + hash + ", but plugins.sha256.good demands " + std::string(64, '0'));
 }
 
+TEST_F(library_test, file_that_changes_after_its_hash_was_checked_is_not_what_runs) {
+    folder.add("good", "swapped");
+    folder.add("newer");
+    // What was loaded before is not probed again.
+    std::ofstream(folder.file("swapped"), std::ios::binary | std::ios::app) << "not loaded before";
+    const auto bytes = content("swapped");
+    options.sha256["swapped"] = sha256_hex({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+    // The probe runs between the check and the load.
+    options.probe.command = {"/bin/sh", "-c", "cat \"$1\" > \"$2\" && exec \"$3\" plugin-probe \"$4\"", "sh", folder.file("newer"), folder.file("swapped"), TEST_PROBE};
+    library_loader loader(options);
+    const auto m = loader.load("swapped");
+    ASSERT_TRUE(m) << m.error().message();
+    EXPECT_EQ(content("swapped"), content("newer")) << "the probe has changed the file";
+    EXPECT_EQ((*m)->plugin_id, "org.callgate.test.backend");
+    EXPECT_EQ((*m)->sha256, options.sha256["swapped"]);
+}
+
+TEST_F(library_test, file_written_again_with_the_same_content_is_no_other_file) {
+    folder.add("good", "again");
+    const auto bytes = content("again");
+    library_loader loader(options);
+    const auto before = loader.load("again");
+    ASSERT_TRUE(before);
+    std::ofstream(folder.file("again"), std::ios::binary | std::ios::trunc) << bytes;
+    const auto after = loader.load("again");
+    ASSERT_TRUE(after) << after.error().message();
+    EXPECT_EQ(before->get(), after->get());
+    std::filesystem::create_hard_link(folder.file("again"), folder.file("linked"));
+    const auto linked = loader.load("linked");
+    ASSERT_TRUE(linked) << linked.error().message();
+    EXPECT_EQ(before->get(), linked->get());
+}
+
 TEST_F(library_test, same_content_is_loaded_once) {
     folder.add("good");
     folder.add("good", "copy");

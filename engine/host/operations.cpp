@@ -76,6 +76,28 @@ class scratch_arena {
 
 }  // namespace
 
+std::string_view to_string(refusal r) noexcept {
+    switch (r) {
+        case refusal::none: break;
+        case refusal::not_attached: return "is not attached to this shard";
+        case refusal::no_time: return "has no time left";
+        case refusal::breaker_open: return "failed repeatedly and is given a pause";
+        case refusal::busy: return "has too many operations in flight";
+    }
+    return "takes the operation";
+}
+
+cg_status status_of(refusal r) noexcept {
+    switch (r) {
+        case refusal::none: return CG_OK;
+        case refusal::no_time: return CG_E_DEADLINE;
+        case refusal::busy: return CG_E_BUSY;
+        case refusal::not_attached:
+        case refusal::breaker_open: break;
+    }
+    return CG_E_UNAVAILABLE;
+}
+
 enum class phase : std::uint8_t {
     free,
     live,     // the plugin owes a completion
@@ -89,6 +111,8 @@ struct operation_table::operation : inbox_node {
     host::phase phase = phase::free;
     bool answered = false;   // the requester has its answer: deadline, or nobody is there any more
     bool cancelled = false;
+    bool overdue = false;    // and counted as owed
+    bool stuck = false;      // the watchdog has seen it
     weight w = weight::counts;
     std::int64_t deadline_ns = 0;
     operation_owner* owner = nullptr;
@@ -180,7 +204,7 @@ cg_op operation_table::begin(std::uint32_t shard, operation_owner& owner, std::i
         const std::lock_guard lock(o.mutex);
         op = make_handle(o.generation, shard, slot);
         o.phase = phase::live;
-        o.answered = o.cancelled = false;
+        o.answered = o.cancelled = o.overdue = o.stuck = false;
         o.w = w;
         o.deadline_ns = deadline_ns;
         o.owner = &owner;
@@ -316,6 +340,8 @@ void operation_table::finish(shard_state& s, operation& o) {
         o.scratch.clear();
         o.body.reset();
         if (o.w == weight::counts) owner->counted.fetch_sub(1, std::memory_order_relaxed);
+        if (o.overdue) owner->metrics.owed.fetch_sub(1, std::memory_order_relaxed);
+        if (o.stuck) owner->metrics.stuck.fetch_sub(1, std::memory_order_relaxed);
     }
     --s.live;
     s.free_slots.push_back(slot);
@@ -350,20 +376,40 @@ void operation_table::expire(std::uint32_t shard, std::int64_t now_ns) {
         s.pop_deadline();
         auto& o = *find(op);
         operation_owner* owner = nullptr;
+        bool watched = false;
         {
             const std::lock_guard lock(o.mutex);
             // copying or done: the answer is on its way and a moment late; it is delivered all the same.
-            if (o.generation != generation_of(op) || o.phase != phase::live || o.answered) continue;
-            o.answered = o.cancelled = true;
+            if (o.generation != generation_of(op) || o.phase != phase::live) continue;
             owner = o.owner;
+            watched = o.overdue;
+            if (o.answered && !watched) continue;
+            o.answered = o.cancelled = true;
+            o.stuck = watched;
+        }
+        if (watched) {
+            owner->metrics.stuck.fetch_add(1, std::memory_order_relaxed);
+            owner->breaker.trip(now_ns);
+            continue;
         }
         count(owner->metrics.overdue);
-        if (o.w == weight::counts) owner->breaker.failed(now_ns);
+        if (o.w == weight::counts) overdue(s, o, *owner, now_ns);
         // The plugin may be completing on another thread right now, but it does not touch the body of an
         // answered operation, and the slot is given back on this thread only.
         o.body->fail(CG_E_DEADLINE);
         tell_cancel(*owner, op, CG_CANCEL_DEADLINE);
     }
+}
+
+// The plugin owes it from now on.
+void operation_table::overdue(shard_state& s, operation& o, operation_owner& owner, std::int64_t now_ns) {
+    {
+        const std::lock_guard lock(o.mutex);
+        o.overdue = true;
+    }
+    owner.breaker.failed(now_ns);
+    if (owner.metrics.owed.fetch_add(1, std::memory_order_relaxed) + 1 > owner.max_owed) owner.breaker.trip(now_ns);
+    if (o.deadline_ns <= INT64_MAX - owner.max_age_ns) s.push_deadline({o.deadline_ns + owner.max_age_ns, o.handle});
 }
 
 std::int64_t operation_table::next_deadline(std::uint32_t shard) {
@@ -373,7 +419,7 @@ std::int64_t operation_table::next_deadline(std::uint32_t shard) {
         const auto& o = *find(t.op);
         {
             const std::lock_guard lock(o.mutex);
-            if (o.generation == generation_of(t.op) && !o.answered) return t.deadline_ns;
+            if (o.generation == generation_of(t.op) && (!o.answered || (o.overdue && !o.stuck))) return t.deadline_ns;
         }
         s.pop_deadline();
     }

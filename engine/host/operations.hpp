@@ -25,6 +25,20 @@
 /// completes it, so its memory stays valid for a plugin that is late; it then counts as in flight.
 namespace callgate::host {
 
+/// Why an operation was not handed to the plugin.
+enum class refusal : std::uint8_t {
+    none,
+    not_attached,  ///< to the shard that asks
+    no_time,       ///< its deadline has passed
+    breaker_open,
+    busy           ///< max_in_flight reached, overdue operations included; or a limit of the instance's kind
+};
+inline constexpr std::size_t refusal_count = 5;
+/// Predicate for a message whose subject is the instance: "has too many operations in flight".
+[[nodiscard]] std::string_view to_string(refusal r) noexcept;
+/// CG_E_UNAVAILABLE, CG_E_DEADLINE or CG_E_BUSY; CG_OK for none.
+[[nodiscard]] cg_status status_of(refusal r) noexcept;
+
 /// Counters of one instance; any thread reads them.
 struct instance_metrics {
     std::atomic<std::uint64_t> started{0};    ///< operations handed to the plugin
@@ -32,19 +46,37 @@ struct instance_metrics {
     std::atomic<std::uint64_t> failed{0};     ///< of these: with a status other than CG_OK; and refused ones
     std::atomic<std::uint64_t> overdue{0};    ///< not answered before their deadline
     std::atomic<std::uint64_t> late{0};       ///< answered after it
-    std::atomic<std::uint64_t> rejected{0};   ///< not handed over: too many in flight, breaker open, not attached
-    std::atomic<std::uint64_t> faults{0};     ///< breaches of the ABI: second completion, unusable result, ...
+    std::array<std::atomic<std::uint64_t>, refusal_count> rejected{};  ///< not handed over, by refusal
+    std::atomic<std::uint64_t> faults{0};     ///< breaches of the ABI: second completion, unusable result, exception, ...
     std::atomic<std::uint32_t> in_flight{0};  ///< not completed by the plugin yet, overdue ones included
+    std::atomic<std::uint32_t> owed{0};       ///< of these: overdue
+    std::atomic<std::uint32_t> stuck{0};      ///< of these: for longer than watchdog_options::max_age_ns
+
+    [[nodiscard]] std::uint64_t refused() const noexcept {
+        std::uint64_t n = 0;
+        for (const auto& r : rejected) n += r.load(std::memory_order_relaxed);
+        return n;
+    }
+    [[nodiscard]] std::uint64_t refused(refusal why) const noexcept { return rejected[static_cast<std::size_t>(why)].load(std::memory_order_relaxed); }
+};
+
+/// When an instance that does not complete is taken for one that hangs: its breaker opens, and its health says so.
+struct watchdog_options {
+    std::uint32_t max_owed = 0;                ///< overdue operations at once; more trip it. 0 = half of max_in_flight, at least 1
+    std::int64_t max_age_ns = 10'000'000'000;  ///< an operation that is overdue for longer trips it, once
 };
 
 /// What an operation needs of the instance it belongs to. Outlives its operations.
 struct operation_owner {
-    operation_owner(breaker_options b, std::uint32_t max_in_flight_) : breaker(b), max_in_flight(max_in_flight_) {}
+    operation_owner(breaker_options b, std::uint32_t max_in_flight_, watchdog_options w = {})
+        : breaker(b), max_in_flight(max_in_flight_), max_owed(w.max_owed != 0 ? w.max_owed : max_in_flight_ < 2 ? 1 : max_in_flight_ / 2), max_age_ns(w.max_age_ns) {}
     cg_instance* plugin = nullptr;
     void (*cancel)(cg_instance*, cg_op, std::int32_t) = nullptr;
     instance_metrics metrics;
     circuit_breaker breaker;
     const std::uint32_t max_in_flight;  ///< of operations that count
+    const std::uint32_t max_owed;
+    const std::int64_t max_age_ns;
     std::atomic<std::uint32_t> counted{0};
 };
 
@@ -107,7 +139,7 @@ class operation_table {
     // The host's side, on the shard's thread.
     /// Delivers what has arrived.
     void drain(std::uint32_t shard);
-    /// Fails what is past its deadline and tells the plugins.
+    /// Fails what is past its deadline and tells the plugins; watches for those that do not complete even then.
     void expire(std::uint32_t shard, std::int64_t now_ns);
     /// INT64_MAX when nothing has a deadline.
     [[nodiscard]] std::int64_t next_deadline(std::uint32_t shard);
@@ -133,6 +165,7 @@ class operation_table {
     void conclude(cg_op op, cg_status accepted);
     operation* find(cg_op op) const noexcept;
     void finish(shard_state& shard, operation& o);
+    void overdue(shard_state& shard, operation& o, operation_owner& owner, std::int64_t now_ns);
     void tell_cancel(operation_owner& owner, cg_op op, std::int32_t reason);
     template <class F>
     void for_each_live(std::uint32_t shard, operation_owner* owner, F&& f);

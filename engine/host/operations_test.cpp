@@ -118,7 +118,7 @@ TEST_F(operations_test, overdue_request_is_answered_at_its_deadline_and_stays_pi
     ASSERT_EQ(sink.results.count(7), 1u);
     EXPECT_EQ(sink.results[7].verdict, CG_VERDICT_UNAVAILABLE);
     EXPECT_EQ(sink.results[7].reason_id, "backend_timeout");
-    EXPECT_EQ(host->next_deadline(0), INT64_MAX);
+    EXPECT_EQ(host->next_deadline(0), clock.mono + 10 * second_ns) << "the watchdog's";
     EXPECT_EQ(i->metrics().overdue, 1u);
     EXPECT_EQ(i->metrics().in_flight, 1u) << "the plugin still owes an answer";
     EXPECT_EQ(pinned_request::alive, 1) << "and may still read the request";
@@ -152,7 +152,7 @@ TEST_F(operations_test, instance_timeout_shortens_the_deadline) {
 }
 
 TEST_F(operations_test, cap_on_requests_in_flight_holds_until_the_plugin_completes) {
-    auto i = started(CG_KIND_AUTH_BACKEND, "good", {.max_in_flight = 3});
+    auto i = started(CG_KIND_AUTH_BACKEND, "good", {.max_in_flight = 3, .watchdog = {.max_owed = 3}});
     ASSERT_TRUE(i);
     for (flow::request_tag t = 1; t <= 3; ++t) ask(*i, "never", t);
     ask(*i, "sync", 4);
@@ -174,15 +174,131 @@ TEST_F(operations_test, breaker_refuses_at_once_and_recovers_by_a_probe) {
     auto i = started(CG_KIND_AUTH_BACKEND, "good", o);
     ASSERT_TRUE(i);
     for (int n = 0; n < 3; ++n) EXPECT_EQ(answer(*i, "error").reason_id, "backend_error");
-    EXPECT_EQ(i->breaker(), breaker_state::open);
+    EXPECT_EQ(i->breaker().state(), breaker_state::open);
     EXPECT_EQ(answer(*i, "sync").reason_id, "backend_unavailable");
     clock.mono += second_ns;
     EXPECT_EQ(answer(*i, "refuse").reason_id, "backend_refused") << "the probe";
     EXPECT_EQ(answer(*i, "sync").reason_id, "backend_unavailable");
     clock.mono += second_ns;
     EXPECT_EQ(answer(*i, "sync").verdict, CG_VERDICT_ALLOW);
-    EXPECT_EQ(i->breaker(), breaker_state::closed);
-    EXPECT_EQ(i->metrics().rejected, 2u);
+    EXPECT_EQ(i->breaker().state(), breaker_state::closed);
+    EXPECT_EQ(i->metrics().refused(refusal::breaker_open), 2u);
+    EXPECT_EQ(i->metrics().refused(), 2u);
+    EXPECT_TRUE(retire(i));
+}
+
+TEST_F(operations_test, more_overdue_operations_than_allowed_open_the_breaker) {
+    instance_options o;
+    o.max_in_flight = 8;
+    o.breaker = {.failures = 100, .open_ns = second_ns, .longest_open_ns = second_ns};
+    o.watchdog = {.max_owed = 2};
+    auto i = started(CG_KIND_AUTH_BACKEND, "good", o);
+    ASSERT_TRUE(i);
+    for (flow::request_tag t = 1; t <= 3; ++t) ask(*i, "never", t, static_cast<std::int64_t>(t) * second_ns / 10);
+    for (int n = 0; n < 2; ++n) {
+        clock.mono += second_ns / 10;
+        host->expire(0, clock.mono);
+    }
+    EXPECT_EQ(i->metrics().owed, 2u);
+    EXPECT_EQ(i->breaker().state(), breaker_state::closed);
+    EXPECT_EQ(i->seen().state, CG_HEALTH_OK);
+    EXPECT_EQ(answer(*i, "sync").verdict, CG_VERDICT_ALLOW);
+    clock.mono += second_ns / 10;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(i->breaker().state(), breaker_state::open) << "the third, though the failures were no 100 in a row";
+    EXPECT_EQ(i->seen().state, CG_HEALTH_DOWN);
+    EXPECT_EQ(i->seen().text, "owes 3 overdue completions; its breaker is open: one request in a while is tried");
+    EXPECT_EQ(answer(*i, "sync").reason_id, "backend_unavailable");
+    clock.mono += second_ns;
+    EXPECT_EQ(answer(*i, "sync").verdict, CG_VERDICT_ALLOW) << "the probe";
+    EXPECT_EQ(i->breaker().state(), breaker_state::closed);
+    EXPECT_EQ(i->seen().state, CG_HEALTH_DEGRADED) << "it serves, and still owes";
+    EXPECT_TRUE(retire(i));
+    EXPECT_EQ(i->metrics().owed, 0u);
+}
+
+TEST_F(operations_test, operation_that_is_overdue_for_too_long_opens_the_breaker_once) {
+    instance_options o;
+    o.breaker = {.failures = 100, .open_ns = second_ns, .longest_open_ns = second_ns};
+    o.watchdog = {.max_age_ns = 5 * second_ns};
+    auto i = started(CG_KIND_AUTH_BACKEND, "good", o);
+    ASSERT_TRUE(i);
+    ask(*i, "never", 1);
+    clock.mono += second_ns;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(host->next_deadline(0), clock.mono + 5 * second_ns) << "somebody looks again then";
+    EXPECT_EQ(i->seen().state, CG_HEALTH_OK);
+    clock.mono += 5 * second_ns;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(i->metrics().stuck, 1u);
+    EXPECT_EQ(i->breaker().state(), breaker_state::open);
+    EXPECT_EQ(i->seen().text, "owes 1 overdue completion, 1 of them for longer than 5000 ms; its breaker is open: one request in a while is tried");
+    EXPECT_EQ(host->next_deadline(0), INT64_MAX);
+    clock.mono += second_ns;
+    EXPECT_EQ(answer(*i, "sync").verdict, CG_VERDICT_ALLOW);
+    clock.mono += 60 * second_ns;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(i->breaker().state(), breaker_state::closed) << "one operation trips it once";
+    EXPECT_EQ(i->breaker().opened(), 1u);
+    EXPECT_EQ(i->seen().state, CG_HEALTH_DEGRADED);
+    EXPECT_EQ(sink.answers, 2) << "and is answered once";
+    EXPECT_TRUE(retire(i));
+    EXPECT_EQ(i->metrics().stuck, 0u);
+}
+
+TEST_F(operations_test, late_completion_pays_what_was_owed) {
+    auto i = started(CG_KIND_AUTH_BACKEND, "good");
+    ASSERT_TRUE(i);
+    ask(*i, "late", 7);
+    clock.mono += second_ns;
+    host->expire(0, clock.mono);
+    ASSERT_TRUE(run_until([&] { return i->metrics().in_flight == 0; }));
+    EXPECT_EQ(i->metrics().owed, 0u);
+    clock.mono += 60 * second_ns;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(i->metrics().stuck, 0u);
+    EXPECT_EQ(host->next_deadline(0), INT64_MAX);
+    EXPECT_EQ(i->seen().state, CG_HEALTH_OK);
+    EXPECT_TRUE(retire(i));
+}
+
+TEST_F(operations_test, instance_whose_cap_is_full_of_overdue_operations_is_down) {
+    instance_options o;
+    o.max_in_flight = 1;
+    o.breaker.failures = 0;
+    auto i = started(CG_KIND_AUTH_BACKEND, "good", o);
+    ASSERT_TRUE(i);
+    ask(*i, "never", 1);
+    clock.mono += second_ns;
+    host->expire(0, clock.mono);
+    EXPECT_EQ(i->seen().state, CG_HEALTH_DOWN);
+    EXPECT_EQ(answer(*i, "sync").reason_id, "backend_busy");
+    EXPECT_EQ(i->metrics().refused(refusal::busy), 1u);
+    EXPECT_TRUE(retire(i));
+}
+
+TEST_F(operations_test, exception_is_the_error_of_its_request_only) {
+    auto raw = started(CG_KIND_AUTH_BACKEND, "throws_raw");
+    ASSERT_TRUE(raw);
+    const auto refused = answer(*raw, "throw");
+    EXPECT_EQ(refused.verdict, CG_VERDICT_UNAVAILABLE);
+    EXPECT_EQ(refused.reason, "the backend refused the request: CG_E_INTERNAL");
+    EXPECT_EQ(answer(*raw, "other").reason_id, "not_thrown");
+    EXPECT_EQ(raw->metrics().faults, 1u);
+    EXPECT_EQ(raw->metrics().in_flight, 0u);
+    EXPECT_TRUE(retire(raw));
+}
+
+TEST_F(operations_test, exception_in_create_or_start_is_an_error) {
+    folder.add("throws_raw");
+    const auto refused = host->make_instance(CG_KIND_AUTH_BACKEND, {.name = "raw", .plugin = "throws_raw", .config_json = R"({"throw":"create"})"});
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message().find("configuration: failed with CG_E_INTERNAL"), std::string::npos) << refused.error().message();
+    auto i = made(CG_KIND_AUTH_BACKEND, "throws_raw", {.name = "raw", .config_json = R"({"throw":"start"})"});
+    ASSERT_TRUE(i);
+    const auto r = await([&](auto then) { i->start(second_ns, then); });
+    ASSERT_FALSE(r);
+    EXPECT_NE(r.error().message().find("start: was refused by the plugin with CG_E_INTERNAL"), std::string::npos) << r.error().message();
     EXPECT_TRUE(retire(i));
 }
 
@@ -320,7 +436,7 @@ TEST(operations_stress, every_request_is_answered_once_on_its_own_thread) {
             }
         });
     for (auto& t : threads) t.join();
-    EXPECT_EQ(static_cast<std::uint64_t>(timeouts), i->metrics().overdue + i->metrics().rejected)
+    EXPECT_EQ(static_cast<std::uint64_t>(timeouts), i->metrics().overdue + i->metrics().refused())
         << "rejected: another shard moved the clock past the deadline before the plugin was called";
     EXPECT_EQ(i->metrics().late, i->metrics().overdue);
     EXPECT_EQ(pinned_request::alive, 0);

@@ -35,7 +35,7 @@ class call_body final : public operation_body {
         cg_error e{};
         failure_ = read_struct(c.error, e) ? make_error(to_errc(c.status), bounded(e.text, 2048), bounded(e.where, 1024))
                                            : make_error(to_errc(c.status), "failed with " + std::string(status_name(c.status)));
-        return taken::failed;
+        return is_callers_fault(c.status) ? taken::ok : taken::failed;
     }
     void deliver() override {
         if (opened_) then_(std::move(stream_));
@@ -109,19 +109,14 @@ void rpc_port::call(const std::string& method, std::string request, caller_ident
     if (request.size() > CG_RPC_MAX_REQUEST_BYTES) return then(make_error(errc::invalid, "the request is larger than 1 MiB"));
     const auto hub = owner_->modules().streams();
     const auto stream = hub->make(control_, CG_RPC_MAX_CHUNK_BYTES);
-    std::unique_ptr<operation_body> body = std::make_unique<call_body>(method, std::move(request), std::move(caller), offline, hub, stream, then);
-    const auto* c = static_cast<call_body*>(body.get())->call();
-    const auto* sink = static_cast<call_body*>(body.get())->sink();
-    // By value: a plugin that may block is entered later, on the pool.
-    const auto start = [call = api_.call, i = owner_.get(), c, sink](cg_op op) {
-        return i->enter(op, [call, i, op, c, sink] { return call(i->plugin(), op, c, sink); });
-    };
-    const auto shard = owner_->table().control_shard();
-    if (!owner_->table().run(shard, owner_->owner(), owner_->table().clock().mono_ns() + timeout_ns, operation_table::weight::counts, body, start)) {
-        hub->refused(*stream);
-        return then(make_error(errc::busy, "\"" + owner_->name() + "\" has too many calls in flight"));
-    }
-    owner_->began_on(shard);
+    auto mine = std::make_unique<call_body>(method, std::move(request), std::move(caller), offline, hub, stream, then);
+    const auto start = [call = api_.call, i = owner_.get(), c = mine->call(), sink = mine->sink()](cg_op op, void*) { return call(i->plugin(), op, c, sink); };
+    std::unique_ptr<operation_body> body = std::move(mine);
+    const auto& table = owner_->table();
+    const auto why = owner_->begin(table.control_shard(), table.clock().mono_ns() + timeout_ns, body, start);
+    if (why == refusal::none) return;
+    hub->refused(*stream);
+    then(make_error(to_errc(status_of(why)), "\"" + owner_->name() + "\" " + std::string(to_string(why))));
 }
 
 }  // namespace callgate::host

@@ -9,38 +9,12 @@
 #include <latch>
 #include <thread>
 
-#include "engine/host/abi_read.hpp"
-#include "engine/host/host_fixture.hpp"
+#include "engine/host/services_fixture.hpp"
 
 namespace callgate::host::test {
 namespace {
 
-class services_test : public ::testing::Test {
-  protected:
-    boost::asio::io_context io;
-    test_clock clock;
-    std::shared_ptr<control_loop> loop = control_loop::make(io, 2, clock, [](std::uint32_t) {});
-    operation_owner owner{{}, 10};
-    services under_test{loop, owner, "unit", 0};
-    const cg_host* host = under_test.host();
-
-    template <class Api>
-    const Api& api(const char* id) {
-        const auto* found = static_cast<const Api*>(host->query(host, to_c(id)));
-        EXPECT_NE(found, nullptr);
-        EXPECT_EQ(found->struct_size, sizeof(Api));
-        return *found;
-    }
-    bool run_until(const std::function<bool()>& done) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (!done()) {
-            if (std::chrono::steady_clock::now() > end) return false;
-            io.restart();
-            io.run_one_for(std::chrono::milliseconds(200));
-        }
-        return true;
-    }
-};
+using services_test = capability_test;
 
 TEST_F(services_test, host_says_who_it_is) {
     EXPECT_EQ(host->abi_major, CG_ABI_MAJOR);

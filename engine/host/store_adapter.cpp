@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -26,12 +27,12 @@ class document_cache {
   public:
     explicit document_cache(lookup_cache_options o) : options_(o) {}
 
-    flow::stored_result find(std::string_view key, std::int64_t now_ns) {
-        if (options_.ttl_ns == 0) return unavailable({});
+    std::optional<flow::stored_result> find(std::string_view key, std::int64_t now_ns) {
+        if (options_.ttl_ns == 0) return std::nullopt;
         const std::lock_guard lock(mutex_);
         const auto i = by_key_.find(key);
-        if (i == by_key_.end() || i->second->expires_ns <= now_ns) return unavailable({});
-        return {state::found, i->second->document, i->second->revision, {}};
+        if (i == by_key_.end() || i->second->expires_ns <= now_ns) return std::nullopt;
+        return flow::stored_result{state::found, i->second->document, i->second->revision, {}};
     }
     void keep(std::string_view key, const document_ptr& document, std::uint64_t revision, std::int64_t now_ns) {
         const auto size = cost(key, *document);
@@ -151,32 +152,19 @@ class store_adapter final : public store_lookup {
     [[nodiscard]] const lookup_metrics& lookups() const noexcept override { return parts_->metrics; }
 
     void get(std::uint32_t shard, std::string_view key, std::int64_t deadline_ns, flow::request_tag tag, flow::completion_sink& sink) override {
-        const auto now = owner_->table().clock().mono_ns();
-        if (auto kept = parts_->cache.find(key, now); kept.what == state::found) {
+        if (auto kept = parts_->cache.find(key, owner_->table().clock().mono_ns())) {
             parts_->metrics.hits.fetch_add(1, std::memory_order_relaxed);
-            return sink.on_stored(tag, std::move(kept));
+            return sink.on_stored(tag, std::move(*kept));
         }
-        if (owner_->options().timeout_ns > 0) deadline_ns = std::min(deadline_ns, now + owner_->options().timeout_ns);
-        void* shard_state = nullptr;
-        const auto reject = [&](const char* why) {
-            owner_->owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            parts_->metrics.unavailable.fetch_add(1, std::memory_order_relaxed);
-            sink.on_stored(tag, unavailable(why));
-        };
-        if (!owner_->shard_state(shard, shard_state)) return reject("the claim store is not attached to this shard");
-        if (deadline_ns <= now) return reject("no time left for the claim store");
-        if (!owner_->owner().breaker.admit(now)) return reject("the claim store failed repeatedly and is given a pause");
-        auto body = std::make_unique<get_body>(key, owner_->table().clock(), parts_, tag, sink);
-        const auto* request = body->request();
-        // By value: a plugin that may block is entered later, on the pool.
-        const auto call = [api = api_.get, owner = owner_.get(), shard_state, request](cg_op op) {
-            return owner->enter(op, [api, owner, shard_state, op, request] { return api(owner->plugin(), shard_state, op, request); });
-        };
-        if (!owner_->table().run(shard, owner_->owner(), deadline_ns, operation_table::weight::counts, std::move(body), call)) {
-            owner_->owner().breaker.not_started();
-            return reject("the claim store has too many lookups in flight");
-        }
-        owner_->began_on(shard);
+        auto mine = std::make_unique<get_body>(key, owner_->table().clock(), parts_, tag, sink);
+        const auto* const request = mine->request();
+        std::unique_ptr<operation_body> body = std::move(mine);
+        const auto why = owner_->begin(shard, deadline_ns, body, [get = api_.get, owner = owner_.get(), request](cg_op op, void* shard_state) {
+            return get(owner->plugin(), shard_state, op, request);
+        });
+        if (why == refusal::none) return;
+        parts_->metrics.unavailable.fetch_add(1, std::memory_order_relaxed);
+        sink.on_stored(tag, unavailable("the claim store " + std::string(to_string(why))));
     }
 
   private:

@@ -17,9 +17,6 @@ constexpr std::size_t max_answer_bytes = std::size_t{8} << 20;
 std::string_view text_of(cg_bytes b) { return b.data == nullptr ? std::string_view{} : std::string_view(reinterpret_cast<const char*>(b.data), b.size); }
 cg_bytes bytes_of(const std::string& s) { return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()}; }
 
-// Says something about the question, nothing about the health of the store.
-bool is_callers_fault(cg_status s) { return s == CG_E_INVALID || s == CG_E_NOT_FOUND || s == CG_E_BUSY || s == CG_E_COMPACTED; }
-
 // Owns copies, whose addresses stay.
 class keeper {
   public:
@@ -58,25 +55,27 @@ std::vector<cg_claim_entry> copy_entries(keeper& k, const cg_claim_entry* entrie
     return out;
 }
 
+// Puts copies of ours in place of the entries that a result points to.
+template <class Result>
+std::vector<cg_claim_entry> adopt_entries(keeper& k, Result& r) {
+    auto copies = copy_entries(k, r.entries, r.count, r.stride);
+    r.entries = copies.data();
+    r.count = copies.size();
+    r.stride = sizeof(cg_claim_entry);
+    return copies;
+}
+
 // Each reads one kind of result into memory of ours.
 struct values_answer {
     using type = cg_claim_values;
     std::vector<cg_claim_entry> entries;
-    void copy(type& r, keeper& k) {
-        entries = copy_entries(k, r.entries, r.count, r.stride);
-        r.entries = entries.data();
-        r.count = entries.size();
-        r.stride = sizeof(cg_claim_entry);
-    }
+    void copy(type& r, keeper& k) { entries = adopt_entries(k, r); }
 };
 struct page_answer {
     using type = cg_claim_page;
     std::vector<cg_claim_entry> entries;
     void copy(type& r, keeper& k) {
-        entries = copy_entries(k, r.entries, r.count, r.stride);
-        r.entries = entries.data();
-        r.count = entries.size();
-        r.stride = sizeof(cg_claim_entry);
+        entries = adopt_entries(k, r);
         r.next = k.keep(r.next);
     }
 };
@@ -147,32 +146,19 @@ class typed_request final : public store_request {
         if (!read_struct(static_cast<const cg_claim_store_api*>(store->api()), api) || api.*function == nullptr)
             return refuse(CG_E_UNSUPPORTED, "the claim store does not offer this");
         auto& table = store->table();
-        const auto now = table.clock().mono_ns();
-        if (store->options().timeout_ns > 0) timeout_ns = std::min(timeout_ns, store->options().timeout_ns);
-        const auto rejected = [&](cg_status status, std::string_view text) {
-            store->owner().metrics.rejected.fetch_add(1, std::memory_order_relaxed);
-            refuse(status, text);
-        };
-        if (!store->owner().breaker.admit(now)) return rejected(CG_E_UNAVAILABLE, "the claim store failed repeatedly and is given a pause");
-        const auto call = api.*function;
-        const auto shard = table.control_shard();
         std::unique_ptr<operation_body> body = std::make_unique<store_body<Answer>>(request, then);
-        if (!table.run(shard, store->owner(), now + timeout_ns, operation_table::weight::counts, body, [&](cg_op op) {
-                return store->enter(op, [s = store.get(), call, op, r = &request->c] {
-                    const auto status = call(s->plugin(), nullptr, op, r);
-                    if (!is_callers_fault(status)) return status;
-                    // As an answer: a refusal would count against the store, and one caller's mistakes would open its breaker for all.
-                    cg_completion c{};
-                    c.struct_size = sizeof c;
-                    c.status = status;
-                    (void)s->table().complete(s->owner(), op, &c);
-                    return CG_OK;
-                });
-            })) {
-            store->owner().breaker.not_started();
-            return rejected(CG_E_BUSY, "the claim store has too many calls in flight");
-        }
-        store->began_on(shard);
+        const auto why = store->begin(table.control_shard(), table.clock().mono_ns() + timeout_ns, body,
+                                      [s = store.get(), call = api.*function, r = &request->c](cg_op op, void* state) {
+            const auto status = call(s->plugin(), state, op, r);
+            if (!is_callers_fault(status)) return status;
+            // As an answer: a refusal would count against the store, and one caller's mistakes would open its breaker for all.
+            cg_completion c{};
+            c.struct_size = sizeof c;
+            c.status = status;
+            (void)s->table().complete(s->owner(), op, &c);
+            return CG_OK;
+        });
+        if (why != refusal::none) refuse(status_of(why), "the claim store " + std::string(to_string(why)));
     }
 };
 

@@ -43,6 +43,21 @@ struct config_reference {
     bool quoted = false;  ///< then always a text
 };
 
+/// `breaker:` of an instance: pauses after failures in a row
+struct breaker_settings {
+    std::uint32_t failures = 16;                   ///< 0 = none opens it
+    std::int64_t pause_ns = 1'000'000'000;         ///< then one request is tried; doubles each time that fails
+    std::int64_t longest_pause_ns = 30'000'000'000;
+    friend bool operator==(const breaker_settings&, const breaker_settings&) = default;
+};
+
+/// `overdue:` of an instance: when what it does not complete makes it one that hangs
+struct overdue_settings {
+    std::uint32_t max = 0;                   ///< operations past their deadline at once; 0 = half of max_in_flight
+    std::int64_t age_ns = 10'000'000'000;    ///< one of them for longer
+    friend bool operator==(const overdue_settings&, const overdue_settings&) = default;
+};
+
 /// `keys: {<instance>: {plugin: key_file, config: {...}}}` and `backends: {...}` alike
 struct instance_options {
     std::string name;
@@ -51,8 +66,11 @@ struct instance_options {
     std::string config_json;  ///< `config`, converted to JSON; resolve_instance() puts in what references stand for
     std::vector<config_reference> references;
     std::vector<std::string> uses;    ///< `uses: [keys/local, store/main]`: instances it may call
-    std::uint32_t max_in_flight = 0;  ///< 0 = a quarter of admission.max_in_flight
+    std::uint32_t max_in_flight = 0;  ///< 0 = default_max_in_flight()
     std::int64_t timeout_ns = 0;      ///< 0 = what the request's deadline leaves
+    breaker_settings breaker;
+    overdue_settings overdue;
+    std::int64_t cache_ttl_ns = 1'000'000'000;  ///< stores: how long a document that was found is kept; 0 = not at all
     int line = 0;
     std::vector<std::pair<std::string, int>> config_lines;  ///< "files.issuer" -> line, for check_against_schema
 };
@@ -140,6 +158,10 @@ struct config {
     std::uint32_t shards = 0;                    ///< 0 = number of cores
     std::int64_t drain_limit_ns = 10'000'000'000;  ///< `drain_limit`
 };
+
+/// What an instance without max_in_flight gets: a quarter of admission.max_in_flight, less where more than four instances hold
+/// requests (keys and backends), so that all of them together cannot take the place of every request.
+[[nodiscard]] std::uint32_t default_max_in_flight(const config& c) noexcept;
 
 /// Reads and checks everything that can be checked without running a plugin or talking to a server.
 /// A config comes back only when there is no finding of severity error.

@@ -184,13 +184,23 @@ class checker {
 
     void budgets() {
         const auto limit = c_.admission.max_in_flight / 4;
+        const auto usual = default_max_in_flight(c_);
+        std::uint64_t holding = 0;  // requests, when each of them hangs
+        std::pair<std::string_view, const instance_options*> largest;
         for (const auto& s : instance_sections) {
-            if (s.abi_kind == CG_KIND_MODULE) continue;  // no request waits for a module
             for (const auto& i : c_.*s.list) {
-                if (i.max_in_flight <= limit) continue;
-                error({std::string(s.name), i.name, "max_in_flight"},
-                      fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
+                if (i.max_in_flight > limit) {
+                    error({s.name, i.name, "max_in_flight"}, fmt::format("is more than a quarter of admission.max_in_flight ({}): one instance that hangs would take the place of all others", limit));
+                    continue;
+                }
+                if (s.abi_kind != CG_KIND_KEY_PROVIDER && s.abi_kind != CG_KIND_AUTH_BACKEND) continue;
+                holding += i.max_in_flight != 0 ? i.max_in_flight : usual;
+                if (i.max_in_flight != 0 && (largest.second == nullptr || i.max_in_flight > largest.second->max_in_flight)) largest = {s.name, &i};
             }
+        }
+        if (holding > c_.admission.max_in_flight && largest.second != nullptr) {
+            error({largest.first, largest.second->name, "max_in_flight"},
+                  fmt::format("with this, all instances under keys and backends may hold {} requests, and admission.max_in_flight is {}: if they hang together, none is left", holding, c_.admission.max_in_flight));
         }
         if (c_.admission.kick_after < c_.admission.age_limit) warning({"admission", "kick_after"}, "is below age_limit: clients would be kicked while their request could still be served");
     }
@@ -202,6 +212,11 @@ class checker {
 };
 
 }  // namespace
+
+std::uint32_t default_max_in_flight(const config& c) noexcept {
+    const auto holders = static_cast<std::uint32_t>(std::max<std::size_t>(4, c.keys.size() + c.backends.size()));
+    return std::max(1u, c.admission.max_in_flight / holders);
+}
 
 void refuse_literal_secrets(const node& root, const policy::reporter& to) { refuse_secrets(root, {}, {}, to); }
 

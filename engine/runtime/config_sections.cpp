@@ -27,7 +27,9 @@ constexpr std::int64_t second = 1000 * millisecond;
 
 constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "modules", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
 constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
-constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout", "uses");
+constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout", "uses", "breaker", "overdue", "cache_ttl");
+constexpr auto breaker_table = keys_of("breaker", "failures", "pause", "longest_pause");
+constexpr auto overdue_table = keys_of("overdue", "max", "age");
 constexpr auto account_table = keys_of("account", "key", "signer", "roles");
 constexpr auto admission_table = keys_of("admission", "max_in_flight", "max_queued", "max_queued_bytes", "age_limit", "default_budget", "kick_after", "kicks_per_second");
 constexpr auto admin_table = keys_of("admin", "listen", "token_file", "tls");
@@ -174,7 +176,31 @@ void read_callout(const section& root, loading& in) {
     c.silent_deny = s.word("deny", denies).value_or(0) == 1;
 }
 
-// ---- keys, backends ----------------------------------------------------------------------------------
+// ---- keys, backends, stores, modules -----------------------------------------------------------------
+namespace {
+void read_limits(const section& s, instance_options& i, bool store, loading& in) {
+    if (const node* n = s.find("breaker")) {
+        const section b(in.to, *n, s.path_of("breaker"), breaker_table);
+        b.integer("failures", i.breaker.failures, 0, 100'000);
+        b.duration("pause", i.breaker.pause_ns, 10 * millisecond, 600 * second);
+        const bool longest = b.duration("longest_pause", i.breaker.longest_pause_ns, 10 * millisecond, 3600 * second);
+        if (i.breaker.longest_pause_ns < i.breaker.pause_ns) {
+            if (longest) b.error("longest_pause", "is shorter than pause");
+            else i.breaker.longest_pause_ns = i.breaker.pause_ns;
+        }
+    }
+    if (const node* n = s.find("overdue")) {
+        const section o(in.to, *n, s.path_of("overdue"), overdue_table);
+        o.integer("max", i.overdue.max, 1, 1 << 20);
+        if (i.max_in_flight != 0 && i.overdue.max > i.max_in_flight) o.error("max", fmt::format("is more than max_in_flight ({}), so it would never be reached", i.max_in_flight));
+        o.duration("age", i.overdue.age_ns, 100 * millisecond, 600 * second);
+    }
+    if (s.find("cache_ttl") == nullptr) return;
+    if (!store) s.error("cache_ttl", "is for claim stores; remove it");
+    else s.duration("cache_ttl", i.cache_ttl_ns, 0, 60 * second);
+}
+}  // namespace
+
 void read_instances(const section& root, std::string_view key, std::vector<instance_options>& out, loading& in) {
     for (const auto& m : root.required_members(key, "a mapping of names to plugin instances")) {
         instance_options i;
@@ -190,6 +216,7 @@ void read_instances(const section& root, std::string_view key, std::vector<insta
         if (s.text("type", i.type) && !is_identifier(i.type, false)) s.error("type", "is 1 to 64 of a-z, 0-9 and _");
         s.integer("max_in_flight", i.max_in_flight, 1, 1 << 20);
         s.duration("timeout", i.timeout_ns, 10 * millisecond, 60 * second);
+        read_limits(s, i, key == "stores", in);
         s.texts("uses", i.uses);
         for (std::size_t n = 0; n < i.uses.size(); ++n) {
             const std::string_view use = i.uses[n];
@@ -317,7 +344,7 @@ void read_admin(const section& root, loading& in) {
 std::vector<key_table> nats_key_tables();
 
 std::vector<key_table> known_mappings() {
-    std::vector<key_table> all{root_table, plugins_table, instance_table, account_table, admission_table, admin_table, admin_tls_table, audit_table, log_table, callout_table};
+    std::vector<key_table> all{root_table, plugins_table, instance_table, breaker_table, overdue_table, account_table, admission_table, admin_table, admin_tls_table, audit_table, log_table, callout_table};
     for (const auto& t : nats_key_tables()) all.push_back(t);
     for (const auto& t : policy::key_tables()) all.push_back(t);
     return all;

@@ -160,5 +160,50 @@ TEST(config, server_keys_can_be_listed) {
     EXPECT_THAT(o.value->callout.server_list, ElementsAre(key));
 }
 
+TEST(config_limits, of_instances_have_defaults_and_keys) {
+    const auto text = [](const std::string& more) {
+        return "nats: [{name: main, urls: [nats://127.0.0.1:4222], credentials: {user: c, password_file: p}}]\n"
+               "callout: {mode: config, account: AUTH, system_account: SYS, issuer: local/issuer}\n"
+               "keys: {local: {plugin: key_file, config: {files: {issuer: a.nk}}}}\naccounts: {APP: {}}\n"
+               "routes: [{name: all, chain: [users]}]\npolicy: {rules: [{name: all, when: always, grant: {account: APP}}]}\n" + more;
+    };
+    const auto usual = load_config_text(text("backends: {users: {plugin: auth_static}}\n"), "c.yaml", "/nonexistent");
+    ASSERT_TRUE(usual.value) << testing::messages(usual.findings);
+    const auto& u = usual.value->backends[0];
+    EXPECT_EQ(u.breaker, breaker_settings{});
+    EXPECT_EQ(u.breaker.failures, 16u);
+    EXPECT_EQ(u.overdue, overdue_settings{});
+    EXPECT_EQ(u.cache_ttl_ns, 1'000'000'000);
+    EXPECT_EQ(default_max_in_flight(*usual.value), 1024u);
+    const auto set = load_config_text(text("backends: {users: {plugin: auth_static, max_in_flight: 10, breaker: {failures: 3, pause: 40s}, overdue: {max: 4, age: 2s}}}\n"
+                                           "stores: {main: {plugin: store_sqlite, cache_ttl: 0s}}\n"), "c.yaml", "/nonexistent");
+    ASSERT_TRUE(set.value) << testing::messages(set.findings);
+    const auto& b = set.value->backends[0];
+    EXPECT_EQ(b.breaker, (breaker_settings{3, 40'000'000'000, 40'000'000'000})) << "pauses are never longer than the longest";
+    EXPECT_EQ(b.overdue, (overdue_settings{4, 2'000'000'000}));
+    EXPECT_EQ(set.value->stores[0].cache_ttl_ns, 0);
+}
+
+TEST(config_limits, instances_that_hang_together_leave_room) {
+    std::string backends;
+    for (int n = 0; n < 7; ++n) backends += "  b" + std::to_string(n) + ": {plugin: auth_static, max_in_flight: " + (n == 0 ? "1024" : "600") + "}\n";
+    const auto text = [&](const std::string& list) {
+        return "nats: [{name: main, urls: [nats://127.0.0.1:4222], credentials: {user: c, password_file: p}}]\n"
+               "callout: {mode: config, account: AUTH, system_account: SYS, issuer: local/issuer}\n"
+               "keys: {local: {plugin: key_file, config: {files: {issuer: a.nk}}}}\naccounts: {APP: {}}\n"
+               "routes: [{name: all, chain: [b0]}]\npolicy: {rules: [{name: all, when: always, grant: {account: APP}}]}\nbackends:\n" + list;
+    };
+    const auto refused = load_config_text(text(backends), "c.yaml", "/nonexistent");
+    EXPECT_FALSE(refused.value);
+    EXPECT_NE(testing::messages(refused.findings).find("c.yaml:8: backends.b0.max_in_flight: with this, all instances under keys and backends may hold 5136 requests, and "
+                                                       "admission.max_in_flight is 4096: if they hang together, none is left"), std::string::npos)
+        << testing::messages(refused.findings);
+    std::string plain;
+    for (int n = 0; n < 7; ++n) plain += "  b" + std::to_string(n) + ": {plugin: auth_static}\n";
+    const auto usual = load_config_text(text(plain), "c.yaml", "/nonexistent");
+    ASSERT_TRUE(usual.value) << testing::messages(usual.findings);
+    EXPECT_EQ(default_max_in_flight(*usual.value), 512u) << "an eighth each";
+}
+
 }  // namespace
 }  // namespace callgate::runtime

@@ -45,9 +45,10 @@ host::instance_options host_options(const instance_options& o, const config& c) 
     out.type = o.type;
     out.config_json = o.config_json;
     out.base_dir = std::filesystem::path(c.file).parent_path().string();
-    // One backend that never answers must leave the rest of the slab to the others (review.md 3.6).
-    out.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : std::max(1u, c.admission.max_in_flight / 4);
+    out.max_in_flight = o.max_in_flight != 0 ? o.max_in_flight : default_max_in_flight(c);
     out.timeout_ns = o.timeout_ns;
+    out.breaker = {.failures = o.breaker.failures, .open_ns = o.breaker.pause_ns, .longest_open_ns = o.breaker.longest_pause_ns};
+    out.watchdog = {.max_owed = o.overdue.max, .max_age_ns = o.overdue.age_ns};
     out.uses = o.uses;
     return out;
 }

@@ -38,6 +38,9 @@ bool receives(const link_report& l) {
            }) == l.status.last_error.end();
 }
 
+constexpr std::pair<host::refusal, std::string_view> refusals[] = {{host::refusal::busy, "busy"}, {host::refusal::breaker_open, "breaker"},
+                                                                   {host::refusal::no_time, "no_time"}, {host::refusal::not_attached, "not_attached"}};
+
 }  // namespace
 
 bool status::receiving(const std::string& cluster) const {
@@ -148,11 +151,31 @@ std::string render_metrics(const status& s) {
         for (const auto& i : s.instances) out.sample(name, {{"kind", i.kind}, {"instance", i.name}}, i.*member);
     };
     per_instance("callgate_operations_started_total", "Operations handed to a plugin instance.", &instance_report::started, "counter");
+    per_instance("callgate_operations_completed_total", "Operations it answered in time, errors included.", &instance_report::completed, "counter");
     per_instance("callgate_operations_failed_total", "Operations that ended with an error.", &instance_report::failed, "counter");
-    per_instance("callgate_operations_refused_total", "Operations not started: in-flight cap or open breaker.", &instance_report::refused, "counter");
+    out.family("callgate_operations_refused_total", "counter", "Operations not started, by reason: breaker (open), busy (max_in_flight), no_time, not_attached.");
+    for (const auto& i : s.instances)
+        for (const auto& [why, label] : refusals)
+            out.sample("callgate_operations_refused_total", {{"kind", i.kind}, {"instance", i.name}, {"reason", label}}, i.refused[static_cast<std::size_t>(why)]);
     per_instance("callgate_operations_overdue_total", "Operations that passed their deadline.", &instance_report::overdue, "counter");
+    per_instance("callgate_operations_late_total", "Operations completed after their deadline; the answer was ignored.", &instance_report::late, "counter");
     per_instance("callgate_plugin_faults_total", "Breaches of the ABI by a plugin.", &instance_report::faults, "counter");
     per_instance("callgate_operations_in_flight", "Operations a plugin has not completed.", &instance_report::in_flight, "gauge");
+    per_instance("callgate_operations_in_flight_limit", "Its max_in_flight.", &instance_report::limit, "gauge");
+    per_instance("callgate_operations_owed", "Of those in flight: past their deadline.", &instance_report::owed, "gauge");
+    per_instance("callgate_operations_stuck", "Of those owed: for longer than overdue.age.", &instance_report::stuck, "gauge");
+    out.family("callgate_breaker_state", "gauge", "0 closed, 1 half open (a request is tried), 2 open.");
+    for (const auto& i : s.instances)
+        out.sample("callgate_breaker_state", {{"kind", i.kind}, {"instance", i.name}},
+                   std::uint64_t{i.breaker == host::breaker_state::closed ? 0u : i.breaker == host::breaker_state::half_open ? 1u : 2u});
+    per_instance("callgate_breaker_opened_total", "Times the breaker opened, failed tries included.", &instance_report::breaker_opened, "counter");
+    out.family("callgate_store_lookups_total", "counter", "Documents looked up for a grant: hit = kept from before, others were asked of the store.");
+    for (const auto& i : s.instances) {
+        if (!i.lookups) continue;
+        const auto& l = *i.lookups;
+        for (const auto& [outcome, n] : {std::pair{"hit", l.hits}, {"found", l.found}, {"missing", l.missing}, {"unavailable", l.unavailable}})
+            out.sample("callgate_store_lookups_total", {{"instance", i.name}, {"outcome", outcome}}, n);
+    }
     out.family("callgate_audit_records_total", "counter", "Audit records, by outcome.");
     out.sample("callgate_audit_records_total", {{"outcome", "written"}}, s.audit_written);
     out.sample("callgate_audit_records_total", {{"outcome", "lost"}}, s.audit_lost);
@@ -203,7 +226,8 @@ std::string render_health(const status& s) {
     for (const auto& i : s.instances) {
         json::object e{{"kind", i.kind}, {"name", i.name}, {"plugin", i.plugin}, {"state", i.state}};
         if (!i.text.empty()) e["text"] = i.text;
-        if (i.breaker_open) e["breaker"] = "open";
+        if (i.breaker != host::breaker_state::closed) e["breaker"] = i.breaker == host::breaker_state::open ? "open" : "half_open";
+        if (i.owed != 0) e["owed"] = i.owed;
         instances.push_back(std::move(e));
     }
     for (const auto& c : s.clusters)

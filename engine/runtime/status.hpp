@@ -3,10 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/host/metrics_service.hpp"
+#include "engine/host/operations.hpp"
 #include "engine/observe/shard_metrics.hpp"
 #include "engine/runtime/shard.hpp"
 
@@ -15,11 +17,18 @@ namespace callgate::runtime {
 /// A plugin instance as the operator sees it.
 struct instance_report {
     std::string name, kind, plugin;   ///< kind: see instance_sections.hpp
-    std::string state = "ok";         ///< ok, degraded, down
-    std::string text;                 ///< what the plugin said of its health
-    std::uint64_t started = 0, completed = 0, failed = 0, refused = 0, overdue = 0, faults = 0;
-    std::uint64_t in_flight = 0;
-    bool breaker_open = false;
+    std::string state = "ok";         ///< ok, degraded, down: the worse of what the plugin says and what the host sees
+    std::string text;                 ///< why
+    std::string said = "ok", said_text;  ///< the plugin's own answer
+    std::uint64_t started = 0, completed = 0, failed = 0, overdue = 0, late = 0, faults = 0;
+    std::array<std::uint64_t, host::refusal_count> refused{};  ///< by host::refusal
+    std::uint64_t in_flight = 0, owed = 0, stuck = 0, limit = 0;
+    host::breaker_state breaker = host::breaker_state::closed;
+    std::uint64_t breaker_opened = 0;
+    struct lookup_report {
+        std::uint64_t hits = 0, found = 0, missing = 0, unavailable = 0;
+    };
+    std::optional<lookup_report> lookups;  ///< of a claim store
     std::shared_ptr<const host::metrics_service> own_metrics;  ///< what the plugin itself counts (metrics/1)
     bool in_use = true;               ///< false: a backend that no route asks
 };

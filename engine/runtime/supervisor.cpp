@@ -36,7 +36,7 @@ log::level level_of(const std::string& name) {
 
 bool same(const instance_options& a, const instance_options& b) {
     return a.plugin == b.plugin && a.type == b.type && a.config_json == b.config_json && a.max_in_flight == b.max_in_flight &&
-           a.timeout_ns == b.timeout_ns && a.uses == b.uses;
+           a.timeout_ns == b.timeout_ns && a.uses == b.uses && a.breaker == b.breaker && a.overdue == b.overdue && a.cache_ttl_ns == b.cache_ttl_ns;
 }
 
 }  // namespace
@@ -278,7 +278,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
         if (i->is(CG_KIND_CLAIM_STORE)) {
             // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
             if (!i->lookup) {
-                auto port = host::make_store_port(i->instance);
+                auto port = host::make_store_port(i->instance, {.ttl_ns = i->options.cache_ttl_ns});
                 if (!port) return make_error(port.error().code, port.error().message(), place_of(c.settings, *i->section, i->options));
                 i->lookup = std::move(*port);
             }

@@ -12,7 +12,18 @@ namespace callgate::runtime {
 
 namespace {
 constexpr std::int64_t second = 1'000'000'000;
+
+const char* word_of(std::uint32_t health) { return health == CG_HEALTH_OK ? "ok" : health == CG_HEALTH_DEGRADED ? "degraded" : "down"; }
+std::uint32_t health_of(const std::string& word) { return word == "ok" ? CG_HEALTH_OK : word == "degraded" ? CG_HEALTH_DEGRADED : CG_HEALTH_DOWN; }
+
+// The worse of what the plugin said and what the host sees.
+void judge(instance_report& r, const host::health_report& seen) {
+    const auto said = health_of(r.said);
+    r.state = word_of(std::max(said, seen.state));
+    r.text = seen.text;
+    if (!r.said_text.empty()) r.text += (r.text.empty() ? "" : "; the plugin says: ") + r.said_text;
 }
+}  // namespace
 
 void supervisor::refresh_health() {
     if (!current_) return;
@@ -20,25 +31,22 @@ void supervisor::refresh_health() {
         if (!i->instance) continue;
         i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
             const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
-            const std::string state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
-            std::optional<host::host_event> changed;
             {
                 const std::lock_guard lock(status_mutex_);
                 for (auto& r : status_.instances)
                     if (r.kind + "/" + r.name == key) {
-                        if (r.state != state)
-                            changed = host::host_event{h.state == CG_HEALTH_OK ? CG_EVENT_BACKEND_RECOVERED : CG_EVENT_BACKEND_DEGRADED, r.name, h.text, h.state};
-                        r.state = state;
-                        r.text = h.text;
+                        r.said = word_of(h.state);
+                        r.said_text = h.text;
                     }
             }
-            if (changed) host_->publish(*changed);
+            publish_status();
         });
     }
 }
 
 void supervisor::publish_status() {
     std::vector<instance_report> instances;
+    std::vector<host::health_report> seen;
     std::vector<cluster_report> clusters;
     if (current_) {
         const auto& names = current_->settings.policy->backends();
@@ -56,12 +64,22 @@ void supervisor::publish_status() {
                 r.started = m.started;
                 r.completed = m.completed;
                 r.failed = m.failed;
-                r.refused = m.rejected;
+                for (std::size_t n = 0; n < r.refused.size(); ++n) r.refused[n] = m.rejected[n];
                 r.overdue = m.overdue;
+                r.late = m.late;
                 r.faults = m.faults;
                 r.in_flight = m.in_flight;
+                r.owed = m.owed;
+                r.stuck = m.stuck;
+                r.limit = i->instance->options().max_in_flight;
                 r.own_metrics = i->instance->plugin_metrics();
-                r.breaker_open = i->instance->breaker() == host::breaker_state::open;
+                r.breaker = i->instance->breaker().state();
+                r.breaker_opened = i->instance->breaker().opened();
+            }
+            seen.push_back(i->instance ? i->instance->seen() : host::health_report{CG_HEALTH_OK, {}});
+            if (i->lookup) {
+                const auto& l = i->lookup->lookups();
+                r.lookups = {l.hits, l.found, l.missing, l.unavailable};
             }
             instances.push_back(std::move(r));
         }
@@ -77,18 +95,31 @@ void supervisor::publish_status() {
             clusters.push_back(std::move(r));
         }
     }
-    const std::lock_guard lock(status_mutex_);
-    for (auto& n : instances)
-        for (const auto& o : status_.instances)
-            if (o.kind == n.kind && o.name == n.name) {
-                n.state = o.state;
-                n.text = o.text;
-            }
+    std::vector<host::host_event> changes;
+    std::unique_lock lock(status_mutex_);
+    for (std::size_t k = 0; k < instances.size(); ++k) {
+        auto& n = instances[k];
+        const auto o = std::ranges::find_if(status_.instances, [&](const auto& r) { return r.kind == n.kind && r.name == n.name; });
+        const bool known = o != status_.instances.end();
+        if (known) {
+            n.said = o->said;
+            n.said_text = o->said_text;
+        }
+        judge(n, seen[k]);
+        if (known ? o->state != n.state : n.state != "ok") {
+            const auto health = health_of(n.state);
+            changes.push_back({health == CG_HEALTH_OK ? CG_EVENT_BACKEND_RECOVERED : CG_EVENT_BACKEND_DEGRADED, n.name, n.text, health});
+            const auto level = health == CG_HEALTH_OK ? log::level::info : log::level::warn;
+            log::write(level, "plugin instance changed its state", {{"instance", n.name}, {"kind", n.kind}, {"state", n.state}, {"reason", n.text}});
+        }
+    }
     status_.instances = std::move(instances);
     status_.clusters = std::move(clusters);
     status_.draining = draining_;
     status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
     status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+    lock.unlock();
+    for (const auto& c : changes) host_->publish(c);
 }
 
 void supervisor::announce_service() {

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Auth backend that blocks, and says so: THREAD_MODEL and FLAGS of its factory are given at compile time. */
 #include <callgate/abi/auth_backend.h>
-#include <callgate/abi/entry.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-CG_PLUGIN_NOTE(PLUGIN_ID, 1u << CG_KIND_AUTH_BACKEND, 0);
+#include "test_plugin.h"
 
 typedef struct blocker {
     cg_instance base;
@@ -19,18 +17,12 @@ typedef struct blocker {
     int inside, cancelled, attached, hang_in_stop;
 } blocker;
 
-static cg_str s(const char* text) {
-    cg_str out = {text, strlen(text)};
-    return out;
-}
-static int is(cg_str a, const char* b) { return a.size == strlen(b) && memcmp(a.data, b, a.size) == 0; }
-
 static void answer(blocker* b, cg_op op, const char* reason_id) {
     cg_auth_reply r = {0};
     cg_completion c = {sizeof c, CG_OK, &r, NULL, NULL, NULL};
     r.struct_size = sizeof r;
     r.verdict = CG_VERDICT_DENY;
-    r.reason_id = s(reason_id);
+    r.reason_id = str(reason_id);
     b->host->core->complete(b->host, op, &c);
 }
 
@@ -98,32 +90,8 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     pthread_cond_init(&b->changed, NULL);
     b->home = pthread_self();
     b->host = host;
-    b->base.struct_size = sizeof b->base;
-    b->base.kind = CG_KIND_AUTH_BACKEND;
-    b->base.life = &lifecycle;
-    b->base.api = &api;
-    *out = &b->base;
+    *out = test_instance(&b->base, CG_KIND_AUTH_BACKEND, &lifecycle, &api);
     return CG_OK;
 }
 
-static cg_factory factory;
-static const cg_factory* const factories[] = {&factory};
-static cg_manifest manifest;
-
-__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
-cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
-    (void)host;
-    factory.struct_size = sizeof factory;
-    factory.kind = CG_KIND_AUTH_BACKEND;
-    factory.thread_model = THREAD_MODEL;
-    factory.flags = FLAGS;
-    factory.type = s("blocker");
-    factory.create = create;
-    manifest.struct_size = sizeof manifest;
-    manifest.abi_major = CG_ABI_MAJOR;
-    manifest.plugin_id = s(PLUGIN_ID);
-    manifest.factory_count = 1;
-    manifest.factories = factories;
-    *out = &manifest;
-    return CG_OK;
-}
+TEST_PLUGIN(PLUGIN_ID, CG_KIND_AUTH_BACKEND, THREAD_MODEL, FLAGS, "blocker");

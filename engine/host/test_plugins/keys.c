@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Key provider that "signs" on a thread of its own: a signature is the message's first byte, 64 times. */
-#include <callgate/abi/entry.h>
 #include <callgate/abi/key_provider.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
-CG_PLUGIN_NOTE("org.callgate.test.keys", 1u << CG_KIND_KEY_PROVIDER, 0);
+#include "test_plugin.h"
 
-static cg_str s(const char* text) {
-    cg_str out = {text, strlen(text)};
-    return out;
-}
-
+#ifndef FACTORY_FLAGS
+#define FACTORY_FLAGS 0
+#endif
 #define QUEUE 64
 typedef struct job {
     cg_op op;
@@ -104,8 +100,8 @@ static cg_status list_keys(cg_instance* i, cg_op op, cg_bytes from) {
     k.struct_size = sizeof k;
     k.algorithm = n == 2 ? CG_KEY_X25519 : CG_KEY_ED25519;
     k.key = n + 1;
-    k.nkey = s(p->nkeys[n]);
-    k.label = s(p->duplicate_label ? "issuer" : labels[n]);
+    k.nkey = str(p->nkeys[n]);
+    k.label = str(p->duplicate_label ? "issuer" : labels[n]);
     k.max_message_bytes = n == 1 ? 16 : 0;
     page.struct_size = sizeof page;
     page.stride = sizeof k;
@@ -170,35 +166,8 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     p->limits.struct_size = sizeof p->limits;
     p->limits.max_batch = 4;
     p->limits.max_in_flight = 2;
-    p->base.struct_size = sizeof p->base;
-    p->base.kind = CG_KIND_KEY_PROVIDER;
-    p->base.life = &life;
-    p->base.api = &api;
-    *out = &p->base;
+    *out = test_instance(&p->base, CG_KIND_KEY_PROVIDER, &life, &api);
     return CG_OK;
 }
 
-static cg_factory factory;
-static const cg_factory* const factories[] = {&factory};
-static cg_manifest manifest;
-
-__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
-cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
-    (void)host;
-    factory.struct_size = sizeof factory;
-    factory.kind = CG_KIND_KEY_PROVIDER;
-    factory.thread_model = CG_THREADS_PER_SHARD;
-#ifdef FACTORY_FLAGS
-    factory.flags = FACTORY_FLAGS;
-#endif
-    factory.type = s("test_keys");
-    factory.create = create;
-    manifest.struct_size = sizeof manifest;
-    manifest.abi_major = CG_ABI_MAJOR;
-    manifest.plugin_id = s("org.callgate.test.keys");
-    manifest.version = s("1.0.0");
-    manifest.factory_count = 1;
-    manifest.factories = factories;
-    *out = &manifest;
-    return CG_OK;
-}
+TEST_PLUGIN("org.callgate.test.keys", CG_KIND_KEY_PROVIDER, CG_THREADS_PER_SHARD, FACTORY_FLAGS, "test_keys");

@@ -18,9 +18,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-CG_PLUGIN_NOTE("org.callgate.test.module", 1u << CG_KIND_MODULE, 0);
+#include "test_plugin.h"
 
 typedef struct module {
     cg_instance base;
@@ -39,10 +38,6 @@ typedef struct module {
     int cancelled;
 } module;
 
-static cg_str str(const char* s) {
-    cg_str out = {s, strlen(s)};
-    return out;
-}
 static void finish(module* m, cg_op op, cg_status status, uint32_t code, const char* body, uint32_t flags) {
     cg_admin_response r = {sizeof r, code, flags, 0, {NULL, 0}, {(const uint8_t*)body, strlen(body)}};
     cg_error e = {sizeof e, status, 0, 0, str("as the path says"), {NULL, 0}};
@@ -169,7 +164,7 @@ static const cg_rpc_methods* list(cg_instance* i) {
     (void)i;
     return &methods;
 }
-static int is(cg_bytes b, const char* text) { return b.size == strlen(text) && memcmp(b.data, text, b.size) == 0; }
+static int holds(cg_bytes b, const char* text) { return b.size == strlen(text) && memcmp(b.data, text, b.size) == 0; }
 static cg_status call(cg_instance* i, cg_op op, const cg_rpc_call* c, const cg_stream_sink* sink) {
     module* m = (module*)i;
     cg_completion open = {sizeof open, CG_OK, NULL, NULL, NULL, NULL};
@@ -178,7 +173,7 @@ static cg_status call(cg_instance* i, cg_op op, const cg_rpc_call* c, const cg_s
         atomic_store(&m->late, op);
         return CG_OK;
     }
-    if (is(c->request, "refuse")) {
+    if (holds(c->request, "refuse")) {
         done(m, op, CG_E_INVALID);
         return CG_OK;
     }
@@ -186,7 +181,7 @@ static cg_status call(cg_instance* i, cg_op op, const cg_rpc_call* c, const cg_s
     m->sink = *sink;
     m->credits = sink->initial_credits;
     m->cancelled = 0;
-    m->fail = is(c->request, "fail");
+    m->fail = holds(c->request, "fail");
     m->greedy = 0;
     m->host->core->complete(m->host, op, &open);
     m->has_thread = pthread_create(&m->thread, NULL, produce, m) == 0;
@@ -195,7 +190,7 @@ static cg_status call(cg_instance* i, cg_op op, const cg_rpc_call* c, const cg_s
 static const cg_rpc_api rpc = {sizeof(cg_rpc_api), 0, list, call, &streams};
 static const void* query(cg_instance* i, cg_str id) {
     (void)i;
-    return id.size == sizeof CG_EXT_RPC - 1 && memcmp(id.data, CG_EXT_RPC, id.size) == 0 ? &rpc : NULL;
+    return is(id, CG_EXT_RPC) ? &rpc : NULL;
 }
 
 static void told(void* ctx, const cg_engine_report* report) {
@@ -296,33 +291,9 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     m->bad = args->config_json.size > 2 && strstr(args->config_json.data, "bad") != NULL;
     pthread_mutex_init(&m->mutex, NULL);
     pthread_cond_init(&m->changed, NULL);
-    m->base.struct_size = sizeof m->base;
-    m->base.kind = CG_KIND_MODULE;
-    m->base.life = &lifecycle;
-    m->base.api = &api;
     m->base.query = query;
-    *out = &m->base;
+    *out = test_instance(&m->base, CG_KIND_MODULE, &lifecycle, &api);
     return CG_OK;
 }
 
-static cg_factory factory;
-static const cg_factory* const factories[] = {&factory};
-static cg_manifest manifest;
-
-__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
-cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
-    (void)host;
-    factory.struct_size = sizeof factory;
-    factory.kind = CG_KIND_MODULE;
-    factory.thread_model = CG_THREADS_ANY;
-    factory.type = str("test");
-    factory.config_schema = str("{}");
-    factory.create = create;
-    manifest.struct_size = sizeof manifest;
-    manifest.abi_major = CG_ABI_MAJOR;
-    manifest.plugin_id = str("org.callgate.test.module");
-    manifest.factory_count = 1;
-    manifest.factories = factories;
-    *out = &manifest;
-    return CG_OK;
-}
+TEST_PLUGIN("org.callgate.test.module", CG_KIND_MODULE, CG_THREADS_ANY, 0, "test");

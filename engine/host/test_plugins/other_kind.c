@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * An instance of a kind the host only carries (OTHER_KIND); its table has one function, `ping`. NO_TABLE: it has none. */
 #include <callgate/abi/draft/kinds.h>
-#include <callgate/abi/entry.h>
 #include <stdlib.h>
-#include <string.h>
 
-CG_PLUGIN_NOTE("org.callgate.test.other_kind", 1u << OTHER_KIND, 0);
+#include "test_plugin.h"
 
 typedef struct other {
     cg_instance base;
@@ -33,36 +31,11 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     other* o = calloc(1, sizeof *o);
     (void)f, (void)args, (void)error;
     o->host = host;
-    o->base.struct_size = sizeof o->base;
-    o->base.kind = OTHER_KIND;
-    o->base.life = &lifecycle;
-#ifndef NO_TABLE
-    o->base.api = &api;
+    *out = test_instance(&o->base, OTHER_KIND, &lifecycle, &api);
+#ifdef NO_TABLE
+    o->base.api = NULL;
 #endif
-    *out = &o->base;
     return CG_OK;
 }
 
-static cg_factory factory;
-static const cg_factory* const factories[] = {&factory};
-static cg_manifest manifest;
-
-__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
-cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
-    static const char id[] = "org.callgate.test.other_kind";
-    (void)host, (void)&api;
-    factory.struct_size = sizeof factory;
-    factory.kind = OTHER_KIND;
-    factory.thread_model = CG_THREADS_ANY;
-    factory.type.data = "other";
-    factory.type.size = 5;
-    factory.create = create;
-    manifest.struct_size = sizeof manifest;
-    manifest.abi_major = CG_ABI_MAJOR;
-    manifest.plugin_id.data = id;
-    manifest.plugin_id.size = sizeof id - 1;
-    manifest.factory_count = 1;
-    manifest.factories = factories;
-    *out = &manifest;
-    return CG_OK;
-}
+TEST_PLUGIN("org.callgate.test.other_kind", OTHER_KIND, CG_THREADS_ANY, 0, "other");

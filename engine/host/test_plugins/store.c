@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Claim store that holds nothing and answers by what it is asked: see get, scan and commit. */
 #include <callgate/abi/draft/claim_store.h>
-#include <callgate/abi/entry.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-CG_PLUGIN_NOTE("org.callgate.test.store", 1u << CG_KIND_CLAIM_STORE, 0);
+#include "test_plugin.h"
 
 typedef struct store {
     cg_instance base;
     const cg_host* host;
 } store;
-
-static int is(cg_str a, const char* b) { return a.size == strlen(b) && memcmp(a.data, b, a.size) == 0; }
 
 static void complete(cg_instance* i, cg_op op, cg_status status, const void* result, const char* text) {
     store* st = (store*)i;
@@ -81,34 +77,8 @@ static cg_status create(const cg_factory* f, const cg_host* host, const cg_creat
     store* st = calloc(1, sizeof *st);
     (void)f, (void)args, (void)error;
     st->host = host;
-    st->base.struct_size = sizeof st->base;
-    st->base.kind = CG_KIND_CLAIM_STORE;
-    st->base.life = &lifecycle;
-    st->base.api = &api;
-    *out = &st->base;
+    *out = test_instance(&st->base, CG_KIND_CLAIM_STORE, &lifecycle, &api);
     return CG_OK;
 }
 
-static cg_factory factory;
-static const cg_factory* const factories[] = {&factory};
-static cg_manifest manifest;
-
-__attribute__((visibility("default"))) cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out);
-cg_status cg_plugin_entry_v1(const cg_negotiation* host, const cg_manifest** out) {
-    static const char id[] = "org.callgate.test.store";
-    (void)host;
-    factory.struct_size = sizeof factory;
-    factory.kind = CG_KIND_CLAIM_STORE;
-    factory.thread_model = CG_THREADS_ANY;
-    factory.type.data = "test";
-    factory.type.size = 4;
-    factory.create = create;
-    manifest.struct_size = sizeof manifest;
-    manifest.abi_major = CG_ABI_MAJOR;
-    manifest.plugin_id.data = id;
-    manifest.plugin_id.size = sizeof id - 1;
-    manifest.factory_count = 1;
-    manifest.factories = factories;
-    *out = &manifest;
-    return CG_OK;
-}
+TEST_PLUGIN("org.callgate.test.store", CG_KIND_CLAIM_STORE, CG_THREADS_ANY, 0, "test");

@@ -6,7 +6,7 @@ import path from "node:path";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import { patience, sha256 } from "../lib/daemon.mjs";
+import { patience, sha256, write_config } from "../lib/daemon.mjs";
 import { config_mode } from "../lib/deployment.mjs";
 import { versions } from "../lib/nats_server.mjs";
 import { callgate, stage } from "../lib/stage.mjs";
@@ -109,6 +109,21 @@ for (const version of versions) {
       await put("dave", document("dave.>"));
       assert.match(await s.gate.reload(), /configuration reloaded/);
       assert.deepEqual(await publishes("dave"), ["dave.>"]);
+    });
+
+    test("lookups are counted, and cache_ttl: 0s reads for every login", { timeout: 60_000 * patience }, async () => {
+      const lookups = (outcome) => s.gate.metric("callgate_store_lookups_total", { instance: "main", outcome });
+      await put("dave", document("dave.>"));
+      const hits = await lookups("hit");
+      // Two logins in one second: the second is answered from memory.
+      await s.gate.until("a hit", async () => (await login("dave")).ok && (await lookups("hit")) > hits);
+      write_config(s.gate.dir, { ...s.gate.config, stores: { main: { ...s.gate.config.stores.main, cache_ttl: "0s" } } });
+      assert.match(await s.gate.reload(), /configuration reloaded/);
+      for (let n = 0; n < 3; n++) assert.deepEqual(await publishes("dave"), ["dave.>"]);
+      await s.gate.until("three reads", async () => (await lookups("found")) === 3);
+      assert.equal(await lookups("hit"), 0, "the instance is a new one, and keeps nothing");
+      assert.equal((await s.login({ auth_token: token_of("eve") })).ok, false);
+      await s.gate.until("a missing one", async () => (await lookups("missing")) === 1);
     });
 
     test("put and delete keep to the revision they are told", async () => {
