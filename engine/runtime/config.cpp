@@ -83,12 +83,14 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_instances(root, "backends", in.value.backends, in);
     if (root.find("stores") != nullptr) read_instances(root, "stores", in.value.stores, in);
     if (root.find("modules") != nullptr) read_instances(root, "modules", in.value.modules, in);
-    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}, {"modules", &in.value.modules}})
+    if (root.find("audit_sinks") != nullptr) read_instances(root, "audit_sinks", in.value.audit_sinks, in);
+    for (const auto& [part, instances] : {std::pair{"keys", &in.value.keys}, {"backends", &in.value.backends}, {"stores", &in.value.stores}, {"modules", &in.value.modules}, {"audit_sinks", &in.value.audit_sinks}})
         for (auto& i : *instances) find_references(root, part, i);
     read_accounts(root, in);
     read_admission(root, in);
     read_admin(root, in);
     add_admin_module(root, in.value);
+    add_audit_sink(root, in);
 
     std::optional<node> other_file;
     const node* routes = root.required("routes");

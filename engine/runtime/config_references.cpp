@@ -43,7 +43,7 @@ void collect(const node& n, const std::string& path, std::vector<config_referenc
 
 void set_aside_references(node& root) {
     for (auto& part : root.members)
-        if (part.key == "keys" || part.key == "backends" || part.key == "stores" || part.key == "modules")
+        if (part.key == "keys" || part.key == "backends" || part.key == "stores" || part.key == "modules" || part.key == "audit_sinks")
             for (auto& instance : part.value.members)
                 for (auto& setting : instance.value.members)
                     if (setting.key == "config") set_aside(setting.value);

@@ -67,6 +67,7 @@ std::vector<finding> check(const std::string& config_path) {
     // Modules look for their capabilities as in a daemon.
     ho.engine = std::make_shared<const host::engine_port>(host::engine_port{
         .read = [](std::uint32_t, const std::function<void(host::engine_port::report)>& then) { then({}); }, .reload = [](const std::string&) {}});
+    ho.audit = std::make_shared<const host::audit_port>(host::audit_port{[](const host::audit_note&) { return true; }});
     host::plugin_host host(control, clock, std::move(ho));
     auto look = [&](const instance_options& o, const std::string& section, std::uint32_t kind) {
         auto add = [&](std::string text) {
@@ -92,6 +93,7 @@ std::vector<finding> check(const std::string& config_path) {
     for (const auto& b : c.backends) look(b, "backends", CG_KIND_AUTH_BACKEND);
     for (const auto& s : c.stores) look(s, "stores", CG_KIND_CLAIM_STORE);
     for (const auto& m : c.modules) look(m, "modules", CG_KIND_MODULE);
+    for (const auto& a : c.audit_sinks) look(a, "audit_sinks", CG_KIND_AUDIT_SINK);
     return findings;
 }
 

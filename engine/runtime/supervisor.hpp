@@ -46,9 +46,11 @@ class supervisor {
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;
-        std::string_view section;  // of the configuration: "keys", "backends", "stores" or "modules"
+        std::string_view section;  // of the configuration: "keys", "backends", "stores", "modules" or "audit_sinks"
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
+        std::shared_ptr<host::audit_sink> sink;      // of an audit sink
+        [[nodiscard]] bool on_shards() const noexcept { return section != "modules" && section != "audit_sinks"; }
         instance_ptr instance;
     };
     /// The links of one cluster on every shard, and its system client.
@@ -62,13 +64,13 @@ class supervisor {
     /// A configuration that is complete but not in use yet.
     struct candidate {
         config settings;
-        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME", "module/NAME"
+        std::map<std::string, std::shared_ptr<running_instance>> instances;  // key: "keys/NAME", "backend/NAME", "store/NAME", "module/NAME", "audit/NAME"
         std::vector<std::shared_ptr<running_instance>> fresh;
         std::map<std::string, std::shared_ptr<running_cluster>> clusters;
         std::vector<std::shared_ptr<running_cluster>> fresh_clusters;
         std::shared_ptr<const flow::flow_config> flow;
         std::shared_ptr<const host::admin_routes> routes;  // of the modules
-        std::shared_ptr<observe::audit_writer> audit;
+        std::shared_ptr<const audit_trail> audit;
     };
 
     void begin();
@@ -77,6 +79,10 @@ class supervisor {
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
     void start_instances(const std::shared_ptr<candidate>& c, bool modules, done_fn done);
     result<void> assemble_routes(candidate& c);
+    void reopen_sinks(const std::shared_ptr<candidate>& c, done_fn done);
+    result<void> assemble_audit(candidate& c);
+    void end_sink(std::shared_ptr<running_instance> sink, std::function<void()> done);
+    std::vector<audit_report> report_sinks();
     result<void> attach_instances(const candidate& c);
     result<void> assemble_flow(candidate& c);
     void open_clusters(std::shared_ptr<candidate> c, done_fn done);
@@ -115,6 +121,7 @@ class supervisor {
     boost::asio::signal_set signals_;
     boost::asio::steady_timer tick_timer_;
     std::vector<std::unique_ptr<shard>> shards_;
+    const std::shared_ptr<audit_relay> audit_relay_ = std::make_shared<audit_relay>(clock_);
     std::unique_ptr<host::plugin_host> host_;
     std::unique_ptr<admin_server> admin_;
     admin_options admin_options_;
@@ -126,6 +133,7 @@ class supervisor {
     int exit_code_ = 0;
     /// Instances whose threads may run: started, and not ended without an error.
     std::size_t live_instances_ = 0;
+    std::uint64_t audit_written_before_ = 0, audit_lost_before_ = 0;  // of sinks that have ended
     bool serving_ = false;  ///< once every cluster had a link that receives
     std::uint64_t ticks_ = 0;
 

@@ -18,8 +18,10 @@ void supervisor::refresh_health() {
     if (!current_) return;
     for (auto& [key, i] : current_->instances) {
         if (!i->instance) continue;
-        i->instance->health(2 * second, [this, key = key](result<host::health_report> answer) {
-            const auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
+        i->instance->health(2 * second, [this, key = key, sink = i->sink](result<host::health_report> answer) {
+            auto h = answer ? *answer : host::health_report{CG_HEALTH_DOWN, answer.error().message()};
+            // A sink may think well of itself and take nothing.
+            if (auto fault = sink ? sink->state().fault : std::string(); h.state == CG_HEALTH_OK && !fault.empty()) h = {CG_HEALTH_DEGRADED, std::move(fault)};
             const std::string state = h.state == CG_HEALTH_OK ? "ok" : h.state == CG_HEALTH_DEGRADED ? "degraded" : "down";
             std::optional<host::host_event> changed;
             {
@@ -77,6 +79,7 @@ void supervisor::publish_status() {
             clusters.push_back(std::move(r));
         }
     }
+    auto sinks = report_sinks();
     const std::lock_guard lock(status_mutex_);
     for (auto& n : instances)
         for (const auto& o : status_.instances)
@@ -87,8 +90,13 @@ void supervisor::publish_status() {
     status_.instances = std::move(instances);
     status_.clusters = std::move(clusters);
     status_.draining = draining_;
-    status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
-    status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+    status_.audit_written = audit_written_before_;
+    status_.audit_lost = audit_lost_before_;
+    for (const auto& s : sinks) {
+        status_.audit_written += s.written;
+        status_.audit_lost += s.lost;
+    }
+    status_.audit_sinks = std::move(sinks);
 }
 
 void supervisor::announce_service() {
