@@ -217,7 +217,7 @@ void stalled_write(const settings& s) {
         }
         over = true;
     });
-    if (!control_loop::get().wait_until([&] { return over.load(); }, s.patience)) {
+    if (!control_loop::get().wait_until([&] { return over.load(); }, s.patience * 5)) {
         // Whether a write or its cancel hangs: the one that was open is told apart by its own check.
         over = true;
         control_loop::get().wait_until([] { return false; }, std::chrono::milliseconds(50));

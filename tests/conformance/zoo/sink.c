@@ -125,11 +125,14 @@ static void destroy(cg_instance* i) {
 static const cg_lifecycle lifecycle = {sizeof(cg_lifecycle), 0, start, NULL, NULL, drain, stop, destroy, NULL, cancel};
 static const cg_audit_sink_api api = {sizeof(cg_audit_sink_api), 0, write_events, flush, reopen};
 
-static cg_status create(const cg_factory* f, const cg_host* host, const cg_create_args* args, cg_instance** out, cg_errbuf* error) {
+static cg_status create(const cg_factory* f, const cg_host* host, const cg_create_args* theirs, cg_instance** out, cg_errbuf* error) {
     static const char key[] = "\"path\":\"";
     const char *at, *end;
+    cg_create_args mine = {0};
+    const cg_create_args* args = &mine;
     sink* s;
     (void)f;
+    memcpy(&mine, theirs, theirs->struct_size < sizeof mine ? theirs->struct_size : sizeof mine);
     at = args->config_json.size == 0 ? NULL : memmem(args->config_json.data, args->config_json.size, key, sizeof key - 1);
     end = at == NULL ? NULL : memchr(at + sizeof key - 1, '"', (size_t)(args->config_json.data + args->config_json.size - at) - (sizeof key - 1));
     if (end == NULL || end - at > 200 || args->base_dir.size > 250) {
