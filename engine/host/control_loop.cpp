@@ -12,17 +12,40 @@ std::shared_ptr<control_loop> control_loop::make(boost::asio::io_context& io, st
     std::shared_ptr<control_loop> loop(new control_loop(io));
     loop->table_ = std::make_unique<operation_table>(
         shards, clock, [weak = std::weak_ptr(loop), wake = std::move(wake), shards](std::uint32_t shard) {
-            if (shard != shards) {
+            if (shard < shards) {
                 wake(shard);
                 return;
             }
-            if (auto self = weak.lock())
+            const auto self = weak.lock();
+            if (!self) return;
+            if (shard > shards) self->wake_lane(shard);
+            else
                 self->post([self] {
                     self->table_->drain(self->shard());
                     self->arm();
                 });
         });
     return loop;
+}
+
+result<std::uint32_t> control_loop::open_lane(std::function<void()> wake) {
+    const std::lock_guard lock(lanes_mutex_);
+    for (std::uint32_t i = 0; i < lanes_.size(); ++i)
+        if (!lanes_[i]) {
+            lanes_[i] = std::move(wake);
+            return shard() + 1 + i;
+        }
+    return make_error(errc::busy, "there are " + std::to_string(lanes_.size()) + " audit sinks already, those on their way out included; remove some");
+}
+
+void control_loop::close_lane(std::uint32_t lane) {
+    const std::lock_guard lock(lanes_mutex_);
+    lanes_[lane - shard() - 1] = nullptr;
+}
+
+void control_loop::wake_lane(std::uint32_t lane) {
+    const std::lock_guard lock(lanes_mutex_);
+    if (const auto& wake = lanes_[lane - shard() - 1]) wake();
 }
 
 void control_loop::post(std::function<void()> f) { boost::asio::post(io_, std::move(f)); }

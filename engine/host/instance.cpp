@@ -98,6 +98,7 @@ result<void> instance::create(const factory_info& factory) {
     on_pool_ = serial || (factory.flags & CG_FACTORY_MAY_BLOCK) != 0;
     services_.workers().begin(serial);
     if (kind_ == CG_KIND_MODULE) services_.modules().enable();
+    if (kind_ != CG_KIND_AUDIT_SINK) services_.audit().enable(kind_);
     cg_create_args args{};
     args.struct_size = sizeof args;
     args.name = to_c(options_.name);
@@ -363,13 +364,21 @@ result<void> instance::destroy() {
     if (phase_ != phase::made && phase_ != phase::stopped)
         return named(make_error(errc::internal, "the instance has not been stopped"), "destroy");
     table().end_all(loop_->shard(), owner_);
+    if (lane_ != 0) table().end_all(lane_, owner_);
     if (const auto left = owner_.metrics.in_flight.load(std::memory_order_acquire); left != 0)
         return named(make_error(errc::internal, std::to_string(left) + " operations are left on shards that were not detached"), "destroy");
     if (owner_.plugin != nullptr && life_.destroy != nullptr) life_.destroy(owner_.plugin);
     owner_.plugin = nullptr;
     services_.close();
+    if (lane_ != 0) loop_->close_lane(std::exchange(lane_, 0));
     phase_ = phase::destroyed;
     return {};
+}
+
+result<std::uint32_t> instance::open_lane(std::function<void()> wake) {
+    auto lane = loop_->open_lane(std::move(wake));
+    if (lane) lane_ = *lane;
+    return lane;
 }
 
 std::shared_ptr<flow::auth_port> instance::auth() {

@@ -105,6 +105,9 @@ class instance : public std::enable_shared_from_this<instance> {
     // For the adapters of this room.
     [[nodiscard]] operation_table& table() noexcept { return loop_->table(); }
     [[nodiscard]] operation_owner& owner() noexcept { return owner_; }
+    [[nodiscard]] const std::shared_ptr<control_loop>& loop() noexcept { return loop_; }
+    /// [control] A lane of the table for a thread that serves this instance alone; its operations end with destroy(). Once.
+    result<std::uint32_t> open_lane(std::function<void()> wake);
     [[nodiscard]] cg_instance* plugin() noexcept { return owner_.plugin; }
     /// Table of the instance's kind: not null and with a struct_size, nothing more is checked for kinds other than auth
     /// backend and key provider. An adapter reads it with read_struct, refuses what its kind requires and lacks, and calls
@@ -189,6 +192,7 @@ class instance : public std::enable_shared_from_this<instance> {
     const void* api_ = nullptr;
     cg_lifecycle life_{};
     phase phase_ = phase::made;
+    std::uint32_t lane_ = 0;  // 0 = none
     std::weak_ptr<char> health_owed_;  // set while the plugin owes an answer to health
     std::vector<shard_slot> shards_;
     std::map<std::string, key_description> keys_;

@@ -172,7 +172,7 @@ operation_table::starting_scope::~starting_scope() { t_starting = before; }
 
 operation_table::operation_table(std::uint32_t shards, const clock_source& clock, std::function<void(std::uint32_t)> wake)
     : clock_(clock), wake_(std::move(wake)) {
-    for (std::uint32_t i = 0; i <= shards; ++i) {
+    for (std::uint32_t i = 0; i <= shards + max_lanes; ++i) {
         shards_.push_back(std::make_unique<shard_state>());
         shards_.back()->index = i;
     }

@@ -98,12 +98,13 @@ class operation_body {
 class operation_table {
   public:
     /// `wake` [any] makes somebody call drain(shard) on that shard's thread, soon. Shard `shards` is control.
+    /// Behind it are `max_lanes` lanes: threads that use the table as shards do and serve no requests.
     operation_table(std::uint32_t shards, const clock_source& clock, std::function<void(std::uint32_t)> wake);
     operation_table(const operation_table&) = delete;
     operation_table& operator=(const operation_table&) = delete;
     ~operation_table();
 
-    [[nodiscard]] std::uint32_t control_shard() const noexcept { return static_cast<std::uint32_t>(shards_.size()) - 1; }
+    [[nodiscard]] std::uint32_t control_shard() const noexcept { return static_cast<std::uint32_t>(shards_.size()) - 1 - max_lanes; }
     [[nodiscard]] const clock_source& clock() const noexcept { return clock_; }
 
     enum class weight : std::uint8_t {
@@ -151,6 +152,7 @@ class operation_table {
     void end_all(std::uint32_t shard, operation_owner& owner);
 
     static constexpr std::size_t scratch_bytes = 64 * 1024;
+    static constexpr std::uint32_t max_lanes = 16;
 
   private:
     struct operation;

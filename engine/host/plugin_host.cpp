@@ -53,6 +53,7 @@ plugin_host::plugin_host(boost::asio::io_context& control, const clock_source& c
       }()) {
     if (o.shards < 1 || o.shards > 64) throw std::invalid_argument("number of shards must be 1 to 64, not " + std::to_string(o.shards));
     shared_->engine = std::move(o.engine);
+    shared_->audit = std::move(o.audit);
     loop_ = control_loop::make(control, o.shards, clock, std::move(o.wake));
 }
 

@@ -25,6 +25,8 @@ class plugin_host {
         std::function<void(std::uint32_t)> wake;
         /// What modules may read of the engine; null in a command-line tool, where they run OFFLINE.
         std::shared_ptr<const engine_port> engine{};
+        /// Where the records of plugins go (audit/1); null in a command-line tool.
+        std::shared_ptr<const audit_port> audit{};
     };
 
     /// `control` is run by one thread, on which everything is called that is not tagged otherwise; it and

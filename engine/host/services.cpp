@@ -105,6 +105,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
       events_(std::make_shared<event_service>(loop_, shared_->events)),
       calls_(std::make_shared<instance_calls>(loop_, shared_->directory, std::move(uses))),
       modules_(std::make_shared<module_services>(loop_, owner_, shared_->engine)),
+      audit_(std::make_unique<audit_service>(loop_->table().clock(), shared_->audit, name_)),
       descriptors_(loop_->io()),
       secrets_(std::move(secrets)) {
     host_.struct_size = sizeof host_;
@@ -125,6 +126,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
         if (wanted == CG_EXT_EVENTS) return &event_service::api;
         if (wanted == CG_EXT_CACHE_INVALIDATE) return &cache_invalidate_api;
         if (wanted == CG_EXT_METRICS) return &metrics_service::api;
+        if (wanted == CG_EXT_AUDIT) return services::of(h).audit().table();
         return services::of(h).modules().find(wanted);
     };
     host_.instance_name = to_c(name_);
@@ -135,6 +137,7 @@ services::~services() { close(); }
 std::size_t services::close() {
     events_->close();
     secrets_.close();
+    audit_->close();
     return timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close() + modules_->close();
 }
 

@@ -61,6 +61,7 @@ class services {
     [[nodiscard]] http_client& http() noexcept { return *http_; }
     [[nodiscard]] fd_service& descriptors() noexcept { return descriptors_; }
     [[nodiscard]] event_service& events() noexcept { return *events_; }
+    [[nodiscard]] audit_service& audit() noexcept { return *audit_; }
     [[nodiscard]] instance_calls& calls() noexcept { return *calls_; }
     [[nodiscard]] module_services& modules() noexcept { return *modules_; }
     [[nodiscard]] secret_service& secrets() noexcept { return secrets_; }
@@ -92,6 +93,7 @@ class services {
     std::shared_ptr<event_service> events_;
     std::shared_ptr<instance_calls> calls_;
     std::shared_ptr<module_services> modules_;
+    std::unique_ptr<audit_service> audit_;
     fd_service descriptors_;
     secret_service secrets_;
     std::mutex cells_mutex_;

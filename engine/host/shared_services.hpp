@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 
+#include "engine/host/audit_service.hpp"
 #include "engine/host/event_service.hpp"
 #include "engine/host/instance_calls.hpp"
 #include "engine/host/metrics_service.hpp"
@@ -18,6 +19,7 @@ struct shared_services {
     std::shared_ptr<verdict_invalidations> invalidations = std::make_shared<verdict_invalidations>();
     std::shared_ptr<instance_directory> directory = std::make_shared<instance_directory>();
     std::shared_ptr<const engine_port> engine{};  ///< null: there is none, as in a command-line tool
+    std::shared_ptr<const audit_port> audit{};    ///< null: there is no audit trail, as in a command-line tool
     std::shared_ptr<worker_pool> pool = std::make_shared<worker_pool>();
 };
 

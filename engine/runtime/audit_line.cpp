@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/escape.hpp"
-#include "engine/runtime/shard.hpp"
+#include "engine/runtime/audit_trail.hpp"
 
 namespace callgate::runtime {
 namespace {
@@ -17,14 +17,17 @@ void append(std::string& out, std::string_view key, std::string_view value, bool
     out.push_back('"');
 }
 
+void begin(std::string& out, std::int64_t unix_ms, std::string_view event) {
+    const std::chrono::system_clock::time_point at{std::chrono::milliseconds(unix_ms)};
+    fmt::format_to(std::back_inserter(out), "{{\"ts\":\"{:%Y-%m-%dT%H:%M:%S}.{:03}Z\",\"event\":\"{}\"", fmt::gmtime(at), unix_ms % 1000, event);
+}
+
 }  // namespace
 
 std::string to_json_line(const flow::audit_record& r) {
     std::string out;
     out.reserve(512);
-    const std::chrono::system_clock::time_point at{std::chrono::milliseconds(r.unix_ms)};
-    fmt::format_to(std::back_inserter(out), "{{\"ts\":\"{:%Y-%m-%dT%H:%M:%S}.{:03}Z\",\"event\":\"decision\"", fmt::gmtime(at),
-                   r.unix_ms % 1000);
+    begin(out, r.unix_ms, "decision");
     append(out, "verdict", r.verdict, true);
     append(out, "reason_id", r.reason_id, true);
     append(out, "reason", r.reason);
@@ -44,6 +47,23 @@ std::string to_json_line(const flow::audit_record& r) {
     append(out, "correlation_id", r.correlation_id);
     if (r.exp_unix_s != 0) fmt::format_to(std::back_inserter(out), ",\"exp\":{}", r.exp_unix_s);
     fmt::format_to(std::back_inserter(out), ",\"latency_us\":{}}}\n", r.latency_us);
+    return out;
+}
+
+// What the plugin says is inside `fields`, or under names that are no engine's word: it cannot pose as a decision.
+std::string to_json_line(const host::audit_note& n, std::int64_t unix_ms) {
+    std::string out;
+    begin(out, unix_ms, "plugin");
+    append(out, "instance", n.source, true);
+    append(out, "action", n.action, true);
+    append(out, "outcome", n.outcome);
+    append(out, "identity", n.identity);
+    if (!n.fields.empty()) {
+        std::string inner;
+        for (const auto& [name, value] : n.fields) append(inner, name, value, true);
+        out += ",\"fields\":{" + inner.substr(1) + "}";
+    }
+    out += "}\n";
     return out;
 }
 

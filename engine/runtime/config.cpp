@@ -90,6 +90,7 @@ load_outcome load_config_text(const std::string& text, const std::string& name, 
     read_admission(root, in);
     read_admin(root, in);
     add_admin_module(root, in.value);
+    add_audit_sink(root, in);
 
     std::optional<node> other_file;
     const node* routes = root.required("routes");

@@ -128,9 +128,12 @@ struct admin_options {
     std::string cert_file, key_file, client_ca_file;  ///< TLS, mutual when client_ca_file is set
 };
 
+/// `audit:`, about the sinks of `audit_sinks:`
 struct audit_options {
-    std::string path;  ///< file, "stdout", or empty = off
-    bool fail_closed = false;  ///< `on_full: fail_closed|drop_count`
+    std::string path;  ///< file, "stdout", or empty: the sink `audit` (audit_file) stands for it, see add_audit_sink
+    bool fail_closed = false;           ///< `on_full: fail_closed|drop_count`
+    std::size_t queue_bytes = std::size_t{8} << 20;  ///< `queue`: records that wait for one sink
+    std::vector<std::string> required;  ///< with fail_closed: sinks without which nobody is let in; empty = every sink
 };
 
 struct log_options {
@@ -148,6 +151,7 @@ struct config {
     std::vector<instance_options> backends;
     std::vector<instance_options> stores;      ///< claim stores; may be empty
     std::vector<instance_options> modules;     ///< with `admin` (module_admin) when admin.listen is set and nothing else has that name
+    std::vector<instance_options> audit_sinks; ///< with `audit` (audit_file) when audit.path is set
     bool bundled_admin = false;                ///< that one is not the file's
     std::vector<account_options> accounts;
     std::shared_ptr<const policy::compiled> policy;  ///< routes and rules

@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t millisecond = 1'000'000;
 constexpr std::int64_t second = 1000 * millisecond;
 
-constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "modules", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
+constexpr std::string_view root_keys[] = {"nats", "callout", "keys", "backends", "stores", "modules", "audit_sinks", "accounts", "routes", "policy", "plugins", "admission", "admin", "audit", "log", "shards", "drain_limit"};
 constexpr auto plugins_table = keys_of("plugins", "directories", "sha256");
 constexpr auto instance_table = keys_of("instance", "plugin", "type", "config", "max_in_flight", "timeout", "uses", "breaker", "overdue", "cache_ttl");
 constexpr auto breaker_table = keys_of("breaker", "failures", "pause", "longest_pause");
@@ -34,7 +34,7 @@ constexpr auto account_table = keys_of("account", "key", "signer", "roles");
 constexpr auto admission_table = keys_of("admission", "max_in_flight", "max_queued", "max_queued_bytes", "age_limit", "default_budget", "kick_after", "kicks_per_second");
 constexpr auto admin_table = keys_of("admin", "listen", "token_file", "tls");
 constexpr auto admin_tls_table = keys_of("admin_tls", "cert_file", "key_file", "client_ca_file");
-constexpr auto audit_table = keys_of("audit", "path", "on_full");
+constexpr auto audit_table = keys_of("audit", "path", "on_full", "queue", "required");
 constexpr auto log_table = keys_of("log", "level", "format");
 constexpr auto callout_table = keys_of("callout", "mode", "account", "system_account", "queue", "issuer", "xkeys", "allow_plaintext", "servers", "leeway", "safety", "max_request_bytes", "deny");
 
@@ -101,7 +101,9 @@ void read_general(const section& root, loading& in) {
     }
     if (const node* n = root.find("audit")) {
         const section s(in.to, *n, "audit", audit_table);
-        if (s.required("path") != nullptr && s.text("path", c.audit.path) && c.audit.path != "stdout") c.audit.path = in.absolute(c.audit.path);
+        if (s.text("path", c.audit.path) && c.audit.path != "stdout") c.audit.path = in.absolute(c.audit.path);
+        s.size("queue", c.audit.queue_bytes, 64 << 10, 1 << 30);
+        s.texts("required", c.audit.required);
         constexpr std::string_view choices[] = {"drop_count", "fail_closed"};
         c.audit.fail_closed = s.word("on_full", choices).value_or(0) == 1;
     }
@@ -290,6 +292,39 @@ void add_admin_module(const section& root, config& c) {
     i.line = root.line_of("admin");
     c.modules.push_back(std::move(i));
     c.bundled_admin = true;
+}
+
+void add_audit_sink(const section& root, loading& in) {
+    config& c = in.value;
+    const node* n = root.find("audit");
+    if (n == nullptr) return;
+    const auto line_of = [&](std::string_view key) {
+        const auto m = std::ranges::find(n->members, key, &policy::member::key);
+        return m == n->members.end() ? root.line_of("audit") : m->line;
+    };
+    const auto error = [&](std::string_view key, std::string text) { in.to.error(line_of(key), fmt::format("audit.{}", key), std::move(text)); };
+    const auto named = [&](std::string_view name) { return std::ranges::find(c.audit_sinks, name, &instance_options::name) != c.audit_sinks.end(); };
+    if (!c.audit.path.empty()) {
+        if (named("audit")) return error("path", "stands for the sink audit (audit_file), but audit_sinks has one of that name; write the path there, or rename that one");
+        instance_options i;
+        i.name = "audit";
+        i.plugin = "audit_file";
+        node path;
+        path.type = node::kind::scalar;
+        path.quoted = true;
+        path.text = c.audit.path;
+        node settings;
+        settings.type = node::kind::mapping;
+        settings.members.push_back({"path", line_of("path"), std::move(path)});
+        i.config_json = policy::to_json(settings);
+        i.line = line_of("path");
+        i.config_lines.emplace_back("path", i.line);
+        c.audit_sinks.push_back(std::move(i));
+    }
+    if (c.audit_sinks.empty()) return error("path", "is missing: there is no sink for records; write path: <file>, or list sinks under audit_sinks");
+    for (const auto& name : c.audit.required)
+        if (!named(name)) error("required", fmt::format("no audit sink is named \"{}\"; sinks are those under audit_sinks, and audit for audit.path", name));
+    if (!c.audit.required.empty() && !c.audit.fail_closed) in.to.warning(line_of("required"), "audit.required", "has no effect without on_full: fail_closed");
 }
 
 void read_admin(const section& root, loading& in) {

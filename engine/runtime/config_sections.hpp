@@ -29,6 +29,9 @@ void read_admin(const policy::section& root, loading& in);
 /// After read_admin: module_admin, unless the file names another module `admin`.
 void add_admin_module(const policy::section& root, config& c);
 
+/// After read_instances: audit_file as `audit` for audit.path; whom audit.required means.
+void add_audit_sink(const policy::section& root, loading& in);
+
 /// Literal passwords and seeds anywhere in the tree.
 void refuse_literal_secrets(const policy::node& root, const policy::reporter& to);
 /// What only shows when two sections are seen together.

@@ -17,15 +17,17 @@ struct instance_section {
     std::string_view kind;  ///< of one of its instances, in `uses`, the status and metrics
     std::uint32_t abi_kind;  ///< CG_KIND_*
     std::vector<instance_options> config::*list;
-    bool required;  ///< a configuration without it is refused
+    bool required;   ///< a configuration without it is refused
+    bool on_shards;  ///< its instances are asked on the shards and attached to each
 };
 
-/// In the order in which instances are made. Modules are last: they may call all the others while they start and drain.
+/// In the order in which instances are made.
 inline constexpr instance_section instance_sections[] = {
-    {"keys", "keys", CG_KIND_KEY_PROVIDER, &config::keys, true},
-    {"backends", "backend", CG_KIND_AUTH_BACKEND, &config::backends, true},
-    {"stores", "store", CG_KIND_CLAIM_STORE, &config::stores, false},
-    {"modules", "module", CG_KIND_MODULE, &config::modules, false},
+    {"keys", "keys", CG_KIND_KEY_PROVIDER, &config::keys, true, true},
+    {"backends", "backend", CG_KIND_AUTH_BACKEND, &config::backends, true, true},
+    {"stores", "store", CG_KIND_CLAIM_STORE, &config::stores, false, true},
+    {"modules", "module", CG_KIND_MODULE, &config::modules, false, false},
+    {"audit_sinks", "audit", CG_KIND_AUDIT_SINK, &config::audit_sinks, false, false},
 };
 
 /// "FILE:LINE: backends.NAME", as messages about an instance begin.

@@ -67,6 +67,7 @@ std::vector<finding> check(const std::string& config_path) {
     // Modules look for their capabilities as in a daemon.
     ho.engine = std::make_shared<const host::engine_port>(host::engine_port{
         .read = [](std::uint32_t, const std::function<void(host::engine_port::report)>& then) { then({}); }, .reload = [](const std::string&) {}});
+    ho.audit = std::make_shared<const host::audit_port>(host::audit_port{[](const host::audit_note&) { return true; }});
     host::plugin_host host(control, clock, std::move(ho));
     auto look = [&](const instance_section& section, const instance_options& o) {
         auto add = [&](std::string text) {

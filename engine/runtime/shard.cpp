@@ -77,10 +77,7 @@ void shard::use(std::shared_ptr<const flow::flow_config> config) {
     engine_->use(std::move(config));
 }
 
-void shard::set_audit(std::shared_ptr<observe::audit_writer> writer, bool fail_closed) {
-    audit_ = std::move(writer);
-    audit_fail_closed_ = fail_closed;
-}
+void shard::set_audit(std::shared_ptr<const audit_trail> trail) { audit_ = std::move(trail); }
 
 void shard::set_cluster_view(const std::string& cluster, std::shared_ptr<const cluster_view> view) {
     views_[cluster] = std::move(view);
@@ -297,7 +294,7 @@ bool shard::is_pinned(std::uint32_t link, std::string_view server_id) const {
 
 bool shard::record(flow::audit_record&& r) {
     if (!audit_) return true;
-    return audit_->append(to_json_line(r));
+    return audit_->record(std::move(r)) != audit_trail::outcome::refused;
 }
 
 void shard::pump() {

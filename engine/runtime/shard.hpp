@@ -15,8 +15,8 @@
 
 #include "engine/flow/shard_engine.hpp"
 #include "engine/net/nats_link.hpp"
-#include "engine/observe/audit_writer.hpp"
 #include "engine/observe/shard_metrics.hpp"
+#include "engine/runtime/audit_trail.hpp"
 
 namespace callgate::runtime {
 
@@ -70,7 +70,7 @@ class shard final : private net::link_handler, private flow::reply_port, private
 
     /// [shard]
     void use(std::shared_ptr<const flow::flow_config> config);
-    void set_audit(std::shared_ptr<observe::audit_writer> writer, bool fail_closed);
+    void set_audit(std::shared_ptr<const audit_trail> trail);
     void set_cluster_view(const std::string& cluster, std::shared_ptr<const cluster_view> view);
     /// [shard] Starts the links of a cluster: `count` that receive and one cold link. Returns a group number.
     result<std::uint32_t> open_links(const std::string& cluster, const net::link_options& options, std::uint32_t count);
@@ -112,7 +112,7 @@ class shard final : private net::link_handler, private flow::reply_port, private
     [[nodiscard]] bool can_kick(std::uint32_t link) const override;
     [[nodiscard]] bool is_pinned(std::uint32_t link, std::string_view server_id) const override;
     bool record(flow::audit_record&& r) override;
-    [[nodiscard]] bool fail_closed() const override { return audit_fail_closed_; }
+    [[nodiscard]] bool fail_closed() const override { return audit_ && audit_->fail_closed(); }
 
     void pump();
     void arm_timer();
@@ -137,8 +137,7 @@ class shard final : private net::link_handler, private flow::reply_port, private
     std::map<std::uint32_t, std::string> gone_;
     std::uint32_t next_link_ = 1, next_group_ = 1;
     std::map<std::string, std::shared_ptr<const cluster_view>, std::less<>> views_;
-    std::shared_ptr<observe::audit_writer> audit_;
-    bool audit_fail_closed_ = false;
+    std::shared_ptr<const audit_trail> audit_;
     struct idle_waiter {
         std::int64_t limit_ns;
         std::function<void()> done;
@@ -148,8 +147,5 @@ class shard final : private net::link_handler, private flow::reply_port, private
     std::map<std::uint32_t, link_report> reports_;
     std::thread thread_;
 };
-
-/// JSON line of an audit record (one per decision, seeds.md 5.A "Audit").
-[[nodiscard]] std::string to_json_line(const flow::audit_record& r);
 
 }  // namespace callgate::runtime

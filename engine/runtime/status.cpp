@@ -179,6 +179,15 @@ std::string render_metrics(const status& s) {
     out.family("callgate_audit_records_total", "counter", "Audit records, by outcome.");
     out.sample("callgate_audit_records_total", {{"outcome", "written"}}, s.audit_written);
     out.sample("callgate_audit_records_total", {{"outcome", "lost"}}, s.audit_lost);
+    out.family("callgate_audit_sink_records_total", "counter", "Audit records of each sink, by outcome.");
+    for (const auto& a : s.audit_sinks) {
+        out.sample("callgate_audit_sink_records_total", {{"sink", a.name}, {"outcome", "written"}}, a.written);
+        out.sample("callgate_audit_sink_records_total", {{"sink", a.name}, {"outcome", "lost"}}, a.lost);
+    }
+    out.family("callgate_audit_sink_waiting", "gauge", "Audit records that a sink has not taken yet.");
+    for (const auto& a : s.audit_sinks) out.sample("callgate_audit_sink_waiting", {{"sink", a.name}}, std::uint64_t{a.waiting});
+    out.family("callgate_audit_sink_up", "gauge", "0 while a sink takes no records: it failed or is stalled.");
+    for (const auto& a : s.audit_sinks) out.sample("callgate_audit_sink_up", {{"sink", a.name}}, std::uint64_t{a.fault.empty() ? 1u : 0u});
 
     // Aliases of nats-aws-auth, so that its dashboards and alerts go on working.
     std::uint64_t errors = 0;
@@ -238,7 +247,13 @@ std::string render_health(const status& s) {
     o["clusters"] = std::move(clusters);
     o["links"] = std::move(links);
     o["instances"] = std::move(instances);
-    o["audit"] = json::object{{"written", s.audit_written}, {"lost", s.audit_lost}};
+    json::array sinks;
+    for (const auto& a : s.audit_sinks) {
+        json::object e{{"name", a.name}, {"written", a.written}, {"lost", a.lost}, {"waiting", a.waiting}};
+        if (!a.fault.empty()) e["fault"] = a.fault;
+        sinks.push_back(std::move(e));
+    }
+    o["audit"] = json::object{{"written", s.audit_written}, {"lost", s.audit_lost}, {"sinks", std::move(sinks)}};
     return json::serialize(o) + "\n";
 }
 

@@ -41,6 +41,14 @@ struct cluster_report {
     std::uint64_t kicks_sent = 0, kicks_failed = 0;
 };
 
+/// An audit sink and its queue.
+struct audit_report {
+    std::string name;
+    std::string fault;  ///< why it takes no records; empty = it does
+    std::uint64_t written = 0, lost = 0;
+    std::size_t waiting = 0;
+};
+
 /// Everything the admin listener shows, collected at one moment.
 struct status {
     std::string version, config_file;
@@ -53,7 +61,8 @@ struct status {
     std::vector<link_report> links;
     std::vector<instance_report> instances;
     std::vector<cluster_report> clusters;
-    std::uint64_t audit_written = 0, audit_lost = 0;
+    std::uint64_t audit_written = 0, audit_lost = 0;  ///< of all sinks since the start, a record counts once for each
+    std::vector<audit_report> audit_sinks;
 
     /// Ready: not draining, every cluster has a connected link that receives, no key provider is down and
     /// not every backend that a route asks is. `why` says what is missing.

@@ -57,7 +57,6 @@ int supervisor::run() {
     if (live_instances_ != 0) {
         // Threads of a plugin that did not stop may still call wake: no shard may be taken from under them.
         admin_.reset();
-        if (current_ && current_->audit) current_->audit->flush();
         std::fflush(nullptr);
         std::_Exit(exit_code_);
     }
@@ -107,6 +106,7 @@ void supervisor::begin() {
     ho.libraries = plugin_libraries(c);
     ho.wake = [this](std::uint32_t s) { shards_[s]->wake(); };
     ho.engine = engine_for_modules();
+    ho.audit = std::make_shared<const host::audit_port>(host::audit_port{[relay = audit_relay_](host::audit_note&& n) { return relay->record(std::move(n)); }});
     host_ = std::make_unique<host::plugin_host>(control_, clock_, std::move(ho));
     for (auto& s : shards_) s->start();
     if (auto r = open_admin(c.admin); !r) return fail_start(r.error());
@@ -151,22 +151,19 @@ void supervisor::prepare(config&& settings, std::function<void(result<std::share
         preparing_.reset();
         done(c);
     };
-    if (!c->settings.audit.path.empty()) {
-        if (current_ && current_->audit && current_->settings.audit.path == c->settings.audit.path) {
-            c->audit = current_->audit;
-            if (auto r = c->audit->reopen(); !r) return fail(r.error());
-        } else {
-            auto w = observe::audit_writer::open(c->settings.audit.path);
-            if (!w) return fail(w.error());
-            c->audit = std::move(*w);
-        }
-    }
     if (auto r = make_instances(*c); !r) return fail(r.error());
-    start_instances(c, [this, c, finish, fail](result<void> started) {
-        if (!started) return fail(started.error());
+    auto start = [this, c](done_fn then) {
+        reopen_sinks(c, [this, c, then](result<void> reopened) {
+            if (!reopened || preparing_ != c) return then(std::move(reopened));
+            start_instances(c, then);
+        });
+    };
+    start([this, c, finish, fail](result<void> started) {
+        if (!started || preparing_ != c) return fail(started ? make_error(errc::cancelled, "the daemon is shutting down") : started.error());
         if (auto r = attach_instances(*c); !r) return fail(r.error());
         if (draining_) return fail(make_error(errc::cancelled, "the daemon is shutting down"));
         if (auto r = assemble_flow(*c); !r) return fail(r.error());
+        if (auto r = assemble_audit(*c); !r) return fail(r.error());
         if (auto r = assemble_routes(*c); !r) return fail(r.error());
         if (!current_) return finish();
         // A reload must not lose what works: new links have to be up before the old ones go. At the first
@@ -256,7 +253,7 @@ result<void> supervisor::attach_instances(const candidate& c) {
         std::optional<error> failed;
         s->run_and_wait([&] {
             for (const auto& i : c.fresh) {
-                if (i->is(CG_KIND_MODULE)) continue;
+                if (!i->on_shards()) continue;
                 auto r = i->instance->attach(s->index());
                 if (r) continue;
                 failed = make_error(r.error().code, "refuses shard " + std::to_string(s->index()) + ": " + r.error().message(),
@@ -274,7 +271,7 @@ result<void> supervisor::assemble_flow(candidate& c) {
     std::map<std::string, std::shared_ptr<flow::auth_port>> backends;
     std::map<std::string, std::shared_ptr<flow::store_port>> stores;
     for (const auto& [key, i] : c.instances) {
-        if (i->is(CG_KIND_MODULE)) continue;
+        if (!i->on_shards()) continue;
         if (i->is(CG_KIND_CLAIM_STORE)) {
             // One port for the life of the instance, so that its cache survives a reload that keeps the instance.
             if (!i->lookup) {
@@ -313,11 +310,12 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     auto old = current_;
     for (auto& s : shards_) {
         s->run_and_wait([&] {
-            s->set_audit(c->audit, c->settings.audit.fail_closed);
+            s->set_audit(c->audit);
             s->use(c->flow);
         });
     }
     current_ = c;
+    audit_relay_->use(c->audit);
     if (!old) {
         opening_ = true;
         open_clusters(c, [this](result<void> opened) {
@@ -350,6 +348,7 @@ void supervisor::commit(const std::shared_ptr<candidate>& c) {
     });
     old->flow.reset();
     old->routes.reset();
+    old->audit.reset();
     c->fresh.clear();
     c->fresh_clusters.clear();
 }
@@ -361,6 +360,7 @@ void supervisor::retire_instance(std::shared_ptr<running_instance> instance, std
 }
 
 void supervisor::end_instance(std::shared_ptr<running_instance> r, std::function<void()> done) {
+    if (r->sink) return end_sink(std::move(r), std::move(done));
     auto i = r->instance;
     if (!i) return done();
     r->instance.reset();
@@ -492,7 +492,6 @@ void supervisor::finish_stop() {
         boost::system::error_code ignored;
         signals_.cancel(ignored);
         tick_timer_.cancel();
-        if (current_ && current_->audit) current_->audit->flush();
         if (exit_code_ == 0) log::info("callgate stopped");
         control_.stop();
     });

@@ -50,9 +50,11 @@ class supervisor {
         const instance_section* section = nullptr;
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
+        std::shared_ptr<host::audit_sink> sink;      // of an audit sink
         instance_ptr instance;
 
         [[nodiscard]] bool is(std::uint32_t abi_kind) const noexcept { return section->abi_kind == abi_kind; }
+        [[nodiscard]] bool on_shards() const noexcept { return section->on_shards; }
     };
     /// The links of one cluster on every shard, and its system client.
     struct running_cluster {
@@ -71,7 +73,7 @@ class supervisor {
         std::vector<std::shared_ptr<running_cluster>> fresh_clusters;
         std::shared_ptr<const flow::flow_config> flow;
         std::shared_ptr<const host::admin_routes> routes;  // of the modules
-        std::shared_ptr<observe::audit_writer> audit;
+        std::shared_ptr<const audit_trail> audit;
     };
 
     void begin();
@@ -80,6 +82,10 @@ class supervisor {
     void start_instances(std::shared_ptr<candidate> c, done_fn done);
     void start_instances(const std::shared_ptr<candidate>& c, bool modules, done_fn done);
     result<void> assemble_routes(candidate& c);
+    void reopen_sinks(const std::shared_ptr<candidate>& c, done_fn done);
+    result<void> assemble_audit(candidate& c);
+    void end_sink(std::shared_ptr<running_instance> sink, std::function<void()> done);
+    std::vector<audit_report> report_sinks();
     result<void> attach_instances(const candidate& c);
     result<void> assemble_flow(candidate& c);
     void open_clusters(std::shared_ptr<candidate> c, done_fn done);
@@ -118,6 +124,7 @@ class supervisor {
     boost::asio::signal_set signals_;
     boost::asio::steady_timer tick_timer_;
     std::vector<std::unique_ptr<shard>> shards_;
+    const std::shared_ptr<audit_relay> audit_relay_ = std::make_shared<audit_relay>(clock_);
     std::unique_ptr<host::plugin_host> host_;
     std::unique_ptr<admin_server> admin_;
     admin_options admin_options_;
@@ -129,6 +136,7 @@ class supervisor {
     int exit_code_ = 0;
     /// Instances whose threads may run: started, and not ended without an error.
     std::size_t live_instances_ = 0;
+    std::uint64_t audit_written_before_ = 0, audit_lost_before_ = 0;  // of sinks that have ended
     bool serving_ = false;  ///< once every cluster had a link that receives
     std::uint64_t ticks_ = 0;
 

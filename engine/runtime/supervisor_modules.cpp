@@ -30,7 +30,7 @@ result<void> supervisor::assemble_routes(candidate& c) {
     return {};
 }
 
-// Modules first: they may still call the others while they drain.
+// Modules first: they may still call the others while they drain. Audit sinks last: all others may have something to record.
 void supervisor::end_instances(std::vector<std::shared_ptr<running_instance>> instances, std::function<void()> done) {
     using list = std::vector<std::shared_ptr<running_instance>>;
     auto end_all = [this](const list& of, const std::function<void()>& then) {
@@ -41,9 +41,9 @@ void supervisor::end_instances(std::vector<std::shared_ptr<running_instance>> in
         for (const auto& i : of) end_instance(i, one_less);
         one_less();
     };
-    list modules, others;
-    for (auto& i : instances) (i->is(CG_KIND_MODULE) ? modules : others).push_back(std::move(i));
-    end_all(modules, [end_all, others, done] { end_all(others, done); });
+    list modules, sinks, others;
+    for (auto& i : instances) (i->is(CG_KIND_MODULE) ? modules : i->is(CG_KIND_AUDIT_SINK) ? sinks : others).push_back(std::move(i));
+    end_all(modules, [end_all, others, sinks, done] { end_all(others, [end_all, sinks, done] { end_all(sinks, done); }); });
 }
 
 // A shard does not count for others on every round; whoever scrapes asks it.

@@ -77,6 +77,9 @@ void supervisor::publish_status() {
                 r.breaker_opened = i->instance->breaker().opened();
             }
             seen.push_back(i->instance ? i->instance->seen() : host::health_report{CG_HEALTH_OK, {}});
+            // A sink may think well of itself and take nothing.
+            if (auto fault = i->sink ? i->sink->state().fault : std::string(); seen.back().state == CG_HEALTH_OK && !fault.empty())
+                seen.back() = {CG_HEALTH_DEGRADED, std::move(fault)};
             if (i->lookup) {
                 const auto& l = i->lookup->lookups();
                 r.lookups = {l.hits, l.found, l.missing, l.unavailable};
@@ -95,6 +98,7 @@ void supervisor::publish_status() {
             clusters.push_back(std::move(r));
         }
     }
+    auto sinks = report_sinks();
     std::vector<host::host_event> changes;
     std::unique_lock lock(status_mutex_);
     for (std::size_t k = 0; k < instances.size(); ++k) {
@@ -116,8 +120,13 @@ void supervisor::publish_status() {
     status_.instances = std::move(instances);
     status_.clusters = std::move(clusters);
     status_.draining = draining_;
-    status_.audit_written = current_ && current_->audit ? current_->audit->written() : 0;
-    status_.audit_lost = current_ && current_->audit ? current_->audit->lost() : 0;
+    status_.audit_written = audit_written_before_;
+    status_.audit_lost = audit_lost_before_;
+    for (const auto& s : sinks) {
+        status_.audit_written += s.written;
+        status_.audit_lost += s.lost;
+    }
+    status_.audit_sinks = std::move(sinks);
     lock.unlock();
     for (const auto& c : changes) host_->publish(c);
 }

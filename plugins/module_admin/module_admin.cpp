@@ -12,11 +12,22 @@ constexpr const char* status_schema =
 constexpr const char* health_schema = R"({"type":"object","required":["ready","version","config","clusters","links","instances","audit"]})";
 constexpr const char* reload_schema = R"({"type":"object","required":["accepted"],"properties":{"accepted":{"const":true}}})";
 
+std::string who(const cg_caller& c) {
+    const auto process = "uid " + std::to_string(c.uid) + (c.pid > 0 ? " pid " + std::to_string(c.pid) : "");
+    switch (c.how) {
+        case CG_CALLER_UNIX_PEER: return "unix peer " + process;
+        case CG_CALLER_LOCAL_CLI: return "command line " + process;
+        case CG_CALLER_BEARER: return "bearer token " + std::string(sdk::view(c.address));
+        case CG_CALLER_TLS: return "TLS client " + std::string(sdk::view(c.subject));
+        default: return "loopback " + std::string(sdk::view(c.address));
+    }
+}
+
 }  // namespace
 
 std::unique_ptr<sdk::module> admin::create(sdk::host_ref host, const sdk::create_args&) { return std::make_unique<admin>(host); }
 
-admin::admin(sdk::host_ref host) : module(host) {
+admin::admin(sdk::host_ref host) : module(host), audit_(host) {
     add_method({"status", "whether logins are being answered, and why not", nothing_schema, status_schema, CG_RPC_READ_ONLY}, [this](sdk::rpc_call&& call) {
         read(CG_ENGINE_READINESS, std::move(call), [](auto& to, bool ready, std::string_view why) {
             to.reply(std::string("{\"ready\":") + (ready ? "true" : "false") + ",\"why\":" + sdk::json_string(why) + "}");
@@ -78,8 +89,11 @@ void admin::when_idle(sdk::op_handle&& op) {
     else waiting_.push_back(std::move(op));
 }
 
+// The one thing an operator changes here, so the audit trail says who it was. What becomes of it is in /health and the log.
 cg_status admin::reload(const cg_caller& caller) {
-    return host().require<sdk::ext::engine>().reload(host().get(), &caller);
+    const auto s = host().require<sdk::ext::engine>().reload(host().get(), &caller);
+    (void)audit_.record({.action = "reload", .outcome = s == CG_OK ? "asked" : "refused", .identity = who(caller)});
+    return s;
 }
 
 }  // namespace callgate::module_admin

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <callgate/sdk/extensions_audit.hpp>
 #include <callgate/sdk/module.hpp>
 #include <callgate/sdk/plugin.hpp>
 #include <vector>
@@ -33,6 +34,7 @@ class admin final : public sdk::module {
     void when_idle(sdk::op_handle&& op);
     cg_status reload(const cg_caller& caller);
 
+    const sdk::audit_trail audit_;
     std::size_t reading_ = 0;  // reports that the engine owes
     std::vector<sdk::op_handle> waiting_;
 };

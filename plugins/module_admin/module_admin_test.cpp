@@ -49,6 +49,7 @@ TEST_F(module_admin_test, reload_says_who_asked) {
     EXPECT_EQ(host.reloads, std::vector<std::uint32_t>{CG_MAY_OPERATE});
     host.reload_status = CG_E_PERMISSION;
     EXPECT_EQ(host.admin({.method = "POST", .path = "/reload"}).status, CG_E_PERMISSION);
+    EXPECT_EQ(host.audited(), (strings{"reload asked unix peer uid 0", "reload refused loopback "}));
 }
 
 TEST_F(module_admin_test, methods_over_http_check_who_may_call_them) {

@@ -116,6 +116,12 @@ void add_good(settings& s, const std::string& file) {
     s.good.push_back({file, config_text(file, inner ? *inner : root), directory_of(file)});
 }
 
+void add_stalled(settings& s, const std::string& file) {
+    const auto root = load(file);
+    const auto inner = config_of_fragment(root);
+    s.stalled.push_back({file, config_text(file, inner ? *inner : root), directory_of(file)});
+}
+
 void add_bad(settings& s, const std::string& file) {
     const auto root = load(file);
     if (!root.IsSequence()) fail(file, root, "must be a list of {key: ..., config: ...}");
@@ -153,7 +159,7 @@ void add_cases(settings& s, const std::string& file) {
 void add_defaults(settings& s) {
     namespace fs = std::filesystem;
     const fs::path beside = fs::path(s.plugin).replace_extension(".check");
-    if (s.good.empty() && s.bad.empty() && s.cases.empty() && fs::is_directory(beside)) {
+    if (s.good.empty() && s.stalled.empty() && s.bad.empty() && s.cases.empty() && fs::is_directory(beside)) {
         std::vector<fs::path> files;
         for (const auto& e : fs::directory_iterator(beside)) files.push_back(e.path());
         std::ranges::sort(files);
@@ -161,6 +167,7 @@ void add_defaults(settings& s) {
             const auto name = f.filename().string();
             if (f.extension() != ".yaml" && f.extension() != ".yml" && f.extension() != ".json") continue;
             if (name.starts_with("good")) add_good(s, f.string());
+            if (name.starts_with("stalled")) add_stalled(s, f.string());
             if (name.starts_with("bad")) add_bad(s, f.string());
             if (name.starts_with("cases")) add_cases(s, f.string());
         }

@@ -40,7 +40,7 @@ void must_be_checks(const std::vector<std::string>& names) {
         if (std::ranges::none_of(all_checks(), [&](const auto& c) { return name == c.name; })) throw std::runtime_error("--disable-check: there is no check " + name + "; see --list");
 }
 
-int run(settings& s, const std::vector<std::string>& good, const std::vector<std::string>& bad, const std::vector<std::string>& cases, bool only_list) {
+int run(settings& s, const std::vector<std::string>& good, const std::vector<std::string>& stalled, const std::vector<std::string>& bad, const std::vector<std::string>& cases, bool only_list) {
     for (const auto* patterns : {&s.include, &s.exclude})
         for (const auto& p : *patterns) {
             try {
@@ -59,6 +59,7 @@ int run(settings& s, const std::vector<std::string>& good, const std::vector<std
     s.plugin = std::filesystem::absolute(s.plugin).string();
     if (!std::filesystem::exists(s.plugin)) throw std::runtime_error(s.plugin + " does not exist");
     for (const auto& f : good) add_good(s, f);
+    for (const auto& f : stalled) add_stalled(s, f);
     for (const auto& f : bad) add_bad(s, f);
     for (const auto& f : cases) add_cases(s, f);
     add_defaults(s);
@@ -84,11 +85,12 @@ int main(int argc, char** argv) {
     CLI::App app{"Checks whether a callgate plugin keeps to the rules of the plugin ABI.\nEach check runs in a process of its own; the exit status is 0 when all passed, 1 when one failed,\n"
                  "2 when the check could not be made."};
     settings s;
-    std::vector<std::string> good, bad, cases;
+    std::vector<std::string> good, stalled, bad, cases;
     bool only_list = false;
     std::uint64_t timeout = 60, patience_ms = 10'000, block_ms = 50;
     app.add_option("PLUGIN", s.plugin, "the plugin's file");
     app.add_option("--config", good, "YAML or JSON of an instance's `config` that must work (or a fragment of callgate.yaml); may be repeated")->take_all()->allow_extra_args(false);
+    app.add_option("--stalled", stalled, "as --config, of an audit sink whose target takes nothing: a FIFO `stalled` is in the folder where relative paths start")->allow_extra_args(false);
     app.add_option("--bad", bad, "list of {key, config} that must be refused with a text that names the key")->allow_extra_args(false);
     app.add_option("--cases", cases, "truth table of an auth backend: list of {name, request, source, verdict, subject}")->allow_extra_args(false);
     app.add_option("--kind", s.kind, "auth, keys, claims, module or audit, when the plugin has several")->check(CLI::IsMember({"auth", "keys", "claims", "module", "audit"}));
@@ -113,7 +115,7 @@ int main(int argc, char** argv) {
     s.patience = std::chrono::milliseconds(patience_ms);
     s.block_limit = std::chrono::milliseconds(block_ms);
     try {
-        return run(s, good, bad, cases, only_list);
+        return run(s, good, stalled, bad, cases, only_list);
     } catch (const std::exception& e) {
         std::cerr << "callgate-plugin-check: " << e.what() << "\n";
         return 2;

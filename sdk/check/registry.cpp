@@ -14,6 +14,7 @@ const std::vector<check_entry>& all_checks() {
         add_auth_checks(out);
         add_key_checks(out);
         add_claim_checks(out);
+        add_sink_checks(out);
         add_fuzz_checks(out);
         return out;
     }();

@@ -25,6 +25,7 @@ struct check_entry {
 inline constexpr std::uint32_t auth_only = 1u << CG_KIND_AUTH_BACKEND;
 inline constexpr std::uint32_t keys_only = 1u << CG_KIND_KEY_PROVIDER;
 inline constexpr std::uint32_t claims_only = 1u << 3;
+inline constexpr std::uint32_t sinks_only = 1u << 5;
 inline constexpr std::uint32_t with_operations = auth_only | keys_only | claims_only;
 
 void add_library_checks(std::vector<check_entry>& out);
@@ -35,6 +36,7 @@ void add_operation_checks(std::vector<check_entry>& out);
 void add_auth_checks(std::vector<check_entry>& out);
 void add_key_checks(std::vector<check_entry>& out);
 void add_claim_checks(std::vector<check_entry>& out);
+void add_sink_checks(std::vector<check_entry>& out);
 void add_fuzz_checks(std::vector<check_entry>& out);
 
 }  // namespace callgate::check

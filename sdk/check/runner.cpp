@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,6 +95,8 @@ class own_folder {
         if (::mkdtemp(name) == nullptr) throw std::runtime_error("cannot make a folder in /tmp");
         path_ = name;
         for (auto& g : s.good) g.base_dir = path_;
+        for (auto& g : s.stalled) g.base_dir = path_;
+        if (!s.stalled.empty() && ::mkfifo((path_ + "/stalled").c_str(), 0600) != 0) throw std::runtime_error("cannot make a FIFO in " + path_);
         for (auto& b : s.bad) b.base_dir = path_;
     }
     ~own_folder() {

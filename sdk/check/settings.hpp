@@ -53,6 +53,7 @@ struct settings {
     std::chrono::milliseconds block_limit{50};
     bool in_process = false;
     bool verbose = false;
+    std::vector<good_config> stalled; ///< of an audit sink: its target takes nothing for ever
 };
 
 /// "auth", "keys", "claims", "module", "audit"; "kind N" for others.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# callgate_conformance(plugin_auth_foo [NAME auth_foo] [CONFIGS good.yaml...] [BAD bad.yaml...] [CASES cases.yaml...]
+# callgate_conformance(plugin_auth_foo [NAME auth_foo] [CONFIGS good.yaml...] [STALLED stalled.yaml...] [BAD bad.yaml...] [CASES cases.yaml...]
 #                      [ARGS option...] [FIXTURES name...])
 # adds the test conformance_auth_foo (label conformance), which runs callgate-plugin-check over the plugin. `plugin` is a
 # target, or the path of a file. Relative files start at the current source directory. FIXTURES: ctest fixtures that make
@@ -9,7 +9,7 @@ function(callgate_conformance plugin)
   if(CALLGATE_SANITIZE)
     return()
   endif()
-  cmake_parse_arguments(C "" "NAME" "CONFIGS;BAD;CASES;ARGS;FIXTURES" ${ARGN})
+  cmake_parse_arguments(C "" "NAME" "CONFIGS;STALLED;BAD;CASES;ARGS;FIXTURES" ${ARGN})
   set(file ${plugin})
   set(name ${plugin})
   if(TARGET ${plugin})
@@ -26,7 +26,7 @@ function(callgate_conformance plugin)
     set(check ${CALLGATE_PLUGIN_CHECK})
   endif()
   set(options)
-  foreach(pair "CONFIGS;--config" "BAD;--bad" "CASES;--cases")
+  foreach(pair "CONFIGS;--config" "STALLED;--stalled" "BAD;--bad" "CASES;--cases")
     list(GET pair 0 list)
     list(GET pair 1 option)
     foreach(f IN LISTS C_${list})

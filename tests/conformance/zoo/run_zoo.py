@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CONFIG = {
     "backend": ["--config", "backend.yaml", "--cases", "backend_cases.yaml"],
     "keys": ["--config", "keys.yaml"],
+    "sink": ["--config", "sink.yaml", "--stalled", "sink_stalled.yaml"],
 }
 # The store's contract is broken on purpose elsewhere (see README.md).
 WITHOUT_MEMBER = re.compile(r"claims\.")

@@ -177,7 +177,7 @@ describe("the process", () => {
       const installed = scratch_dir("callgate-installed-");
       fs.chmodSync(installed, 0o755);
       const built = path.dirname(path.dirname(callgate_binary));
-      for (const part of ["bin/callgate", "plugins.d/callgate_key_file.so", "plugins.d/callgate_auth_static.so", "plugins.d/callgate_module_admin.so"]) {
+      for (const part of ["bin/callgate", "plugins.d/callgate_key_file.so", "plugins.d/callgate_auth_static.so", "plugins.d/callgate_module_admin.so", "plugins.d/callgate_audit_file.so"]) {
         fs.mkdirSync(path.join(installed, path.dirname(part)), { recursive: true, mode: 0o755 });
         fs.copyFileSync(path.join(built, part), path.join(installed, part));
         fs.chmodSync(path.join(installed, part), 0o755);

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <callgate/abi/auth_backend.h>
+#include <callgate/abi/draft/audit_sink.h>
 #include <callgate/abi/draft/claim_store.h>
 #include <callgate/abi/ext/draft/admin_http.h>
 #include <callgate/abi/key_provider.h>
@@ -14,7 +15,7 @@
 /// Deep copies of what a plugin answered, so that a test may look at them later.
 namespace callgate::sdk::test {
 
-enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key, claim_values, claim_page, claim_committed, claim_watching, claim_transfer, admin_response };
+enum class result_kind : std::uint8_t { none, auth_reply, health, key_page, shared_key, claim_values, claim_page, claim_committed, claim_watching, claim_transfer, admin_response, audit_taken };
 
 struct captured_entry {
     std::string key, value;
@@ -67,6 +68,8 @@ struct completion {
     std::uint32_t http_status = 0;
     std::string content_type, body;
     bool streamed = false;
+    // audit sink
+    std::uint64_t taken = 0;
 };
 
 namespace detail {
@@ -176,6 +179,7 @@ inline void capture_keys(completion& out, const cg_key_page* result) {
             std::copy(std::begin(k.key), std::end(k.key), out.shared_key.begin());
             break;
         }
+        case result_kind::audit_taken: out.taken = copy_in(static_cast<const cg_audit_taken*>(c.result)).count; break;
         case result_kind::admin_response: {
             const auto r = copy_in(static_cast<const cg_admin_response*>(c.result));
             out.http_status = r.http_status;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <callgate/abi/ext/draft/audit.h>
 #include <callgate/abi/ext/draft/cache_invalidate.h>
 #include <callgate/abi/ext/draft/events.h>
 #include <callgate/abi/ext/draft/fd.h>
@@ -123,6 +124,12 @@ class fake_capabilities {
         return invalidated_;
     }
 
+    // ---- audit/1: "ACTION OUTCOME IDENTITY NAME=VALUE ..."; rules of names are the real host's business
+    [[nodiscard]] std::vector<std::string> audited() const {
+        const std::lock_guard lock(mutex_);
+        return audited_;
+    }
+
     // ---- instance/1
     /// What the configuration lists under `uses`: "keys/local", "store/main".
     void allow(std::string use) { uses_.push_back(std::move(use)); }
@@ -243,7 +250,7 @@ class fake_capabilities {
     void* secret_ctx_ = nullptr;
     std::map<std::uint64_t, subscription> subscriptions_;
     std::uint64_t last_id_ = 0;
-    std::vector<std::string> invalidated_;
+    std::vector<std::string> invalidated_, audited_;
     std::vector<std::string> uses_, targets_;
     std::vector<fake_call> calls_;
     std::uint64_t last_call_ = 0;
@@ -322,6 +329,20 @@ struct fake_capabilities::tables {
             else return CG_E_INVALID;
             return CG_OK;
         }};
+    static constexpr cg_audit_api audit = {
+        sizeof(cg_audit_api), 0, [](const cg_host* h, const cg_audit_note* theirs) noexcept -> cg_status {
+            auto& me = self(h);
+            const auto n = copy_in(theirs);
+            if (n.action.size == 0 || n.field_count > CG_AUDIT_MAX_FIELDS) return CG_E_INVALID;
+            std::string text = std::string(view(n.action)) + " " + std::string(view(n.outcome)) + " " + std::string(view(n.identity));
+            for (std::size_t i = 0; i < n.field_count; ++i) {
+                const auto& f = *reinterpret_cast<const cg_audit_field*>(reinterpret_cast<const unsigned char*>(n.fields) + i * n.fields_stride);
+                text += " " + std::string(view(f.name)) + "=" + std::string(view(f.value));
+            }
+            const std::lock_guard lock(me.mutex_);
+            me.audited_.push_back(std::move(text));
+            return CG_OK;
+        }};
     static constexpr cg_instance_api instances = {
         sizeof(cg_instance_api), 0,
         [](const cg_host* h, std::uint32_t kind, cg_str name, cg_target* target) noexcept -> cg_status {
@@ -379,6 +400,7 @@ inline const void* fake_capabilities::find_draft(std::string_view id) noexcept {
     if (id == CG_EXT_EVENTS) return &tables::events;
     if (id == CG_EXT_CACHE_INVALIDATE) return &tables::caches;
     if (id == CG_EXT_INSTANCE) return &tables::instances;
+    if (id == CG_EXT_AUDIT) return &tables::audit;
     return nullptr;
 }
 
