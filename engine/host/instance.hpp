@@ -29,7 +29,8 @@ struct instance_options {
     std::uint32_t max_in_flight = 1024;  ///< operations at once, over all shards, overdue ones included
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
     breaker_options breaker{};
-    std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1)
+    std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1); "nats/CLUSTER" (nats/1)
+    std::map<std::string, nats_opener> nats{};  ///< by cluster, of those under `uses`
     std::shared_ptr<secret_vault> secrets{};  ///< what config_json has handles of; see seal_secrets
 };
 
@@ -69,6 +70,7 @@ class instance : public std::enable_shared_from_this<instance> {
     [[nodiscard]] const instance_metrics& metrics() const noexcept { return owner_.metrics; }        ///< [any]
     /// [any] What the plugin counts itself; may outlive the instance.
     [[nodiscard]] std::shared_ptr<const metrics_service> plugin_metrics() const noexcept { return services_.exported(); }
+    [[nodiscard]] std::vector<nats_report> nats() const { return services_.nats().report(); }
     [[nodiscard]] breaker_state breaker() const noexcept { return owner_.breaker.state(); }          ///< [any]
 
     /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/host/metrics_service.hpp"
+#include "engine/host/nats_service.hpp"
 #include "engine/observe/shard_metrics.hpp"
 #include "engine/runtime/shard.hpp"
 
@@ -20,6 +21,7 @@ struct instance_report {
     std::uint64_t started = 0, completed = 0, failed = 0, refused = 0, overdue = 0, faults = 0;
     std::uint64_t in_flight = 0;
     bool breaker_open = false;
+    std::vector<host::nats_report> nats;  ///< its connections (nats/1)
     std::shared_ptr<const host::metrics_service> own_metrics;  ///< what the plugin itself counts (metrics/1)
     bool in_use = true;               ///< false: a backend that no route asks
 };

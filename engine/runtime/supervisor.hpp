@@ -19,6 +19,7 @@
 #include "engine/runtime/admin_server.hpp"
 #include "engine/runtime/assembly.hpp"
 #include "engine/runtime/config.hpp"
+#include "engine/runtime/plugin_links.hpp"
 #include "engine/runtime/shard.hpp"
 #include "engine/runtime/status.hpp"
 
@@ -46,6 +47,7 @@ class supervisor {
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;
+        std::string connections;   // plugin_links_fingerprint
         std::string_view section;  // of the configuration: "keys", "backends", "stores" or "modules"
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
@@ -115,6 +117,7 @@ class supervisor {
     boost::asio::signal_set signals_;
     boost::asio::steady_timer tick_timer_;
     std::vector<std::unique_ptr<shard>> shards_;
+    const std::shared_ptr<plugin_links> plugin_links_ = std::make_shared<plugin_links>(control_);
     std::unique_ptr<host::plugin_host> host_;
     std::unique_ptr<admin_server> admin_;
     admin_options admin_options_;
@@ -133,6 +136,8 @@ class supervisor {
     status status_;
 };
 
+/// What makes two links the same, but for their names and subscriptions.
+[[nodiscard]] std::string fingerprint(const net::link_options& o);
 /// What makes two entries of `nats:` the same links.
 [[nodiscard]] std::string fingerprint(const nats_options& n, const callout_options& c);
 

@@ -53,6 +53,7 @@ void supervisor::publish_status() {
             r.in_use = i->section == "stores" ? looked_up.contains(r.name) : i->section != "backends" || asked.contains(r.name);
             if (i->instance) {
                 const auto& m = i->instance->metrics();
+                r.nats = i->instance->nats();
                 r.started = m.started;
                 r.completed = m.completed;
                 r.failed = m.failed;

@@ -9,6 +9,7 @@
 #include <callgate/abi/ext/draft/worker.h>
 #include <algorithm>
 #include <atomic>
+#include <callgate/sdk/testing/fake_nats.hpp>
 #include <callgate/sdk/value.hpp>
 #include <cstdint>
 #include <functional>
@@ -122,6 +123,9 @@ class fake_capabilities {
         const std::lock_guard lock(mutex_);
         return invalidated_;
     }
+
+    // ---- nats/1
+    [[nodiscard]] fake_nats& nats() noexcept { return nats_; }
 
     // ---- instance/1
     /// What the configuration lists under `uses`: "keys/local", "store/main".
@@ -245,6 +249,7 @@ class fake_capabilities {
     std::uint64_t last_id_ = 0;
     std::vector<std::string> invalidated_;
     std::vector<std::string> uses_, targets_;
+    fake_nats nats_;
     std::vector<fake_call> calls_;
     std::uint64_t last_call_ = 0;
 };
@@ -322,6 +327,15 @@ struct fake_capabilities::tables {
             else return CG_E_INVALID;
             return CG_OK;
         }};
+    static constexpr cg_nats_api nats = {
+        sizeof(cg_nats_api), 0,
+        [](const cg_host* h, cg_str cluster, cg_nats* n, cg_errbuf*) noexcept -> cg_status { return self(h).nats_.open(cluster, n); },
+        [](const cg_host* h, cg_nats n, cg_nats_status* s) noexcept -> cg_status { return self(h).nats_.status(n, s); },
+        [](const cg_host* h, cg_nats n, const cg_nats_message* m) noexcept -> cg_status { return self(h).nats_.publish(n, m); },
+        [](const cg_host* h, cg_nats n, const cg_nats_subscription* s, std::uint64_t* id) noexcept -> cg_status { return self(h).nats_.subscribe(n, s, id); },
+        [](const cg_host* h, cg_nats, std::uint64_t id) noexcept -> cg_status { return self(h).nats_.unsubscribe(id); },
+        [](const cg_host* h, cg_nats n, const cg_nats_request* r, std::uint64_t* id) noexcept -> cg_status { return self(h).nats_.request(n, r, id); },
+        [](const cg_host* h, cg_nats, std::uint64_t id) noexcept { self(h).nats_.cancel(id); }};
     static constexpr cg_instance_api instances = {
         sizeof(cg_instance_api), 0,
         [](const cg_host* h, std::uint32_t kind, cg_str name, cg_target* target) noexcept -> cg_status {
@@ -379,6 +393,7 @@ inline const void* fake_capabilities::find_draft(std::string_view id) noexcept {
     if (id == CG_EXT_EVENTS) return &tables::events;
     if (id == CG_EXT_CACHE_INVALIDATE) return &tables::caches;
     if (id == CG_EXT_INSTANCE) return &tables::instances;
+    if (id == CG_EXT_NATS) return &tables::nats;
     return nullptr;
 }
 
