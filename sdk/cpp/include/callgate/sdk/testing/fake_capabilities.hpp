@@ -4,7 +4,7 @@
 #include <callgate/abi/ext/draft/events.h>
 #include <callgate/abi/ext/draft/fd.h>
 #include <callgate/abi/ext/draft/instance.h>
-#include <callgate/abi/ext/draft/metrics.h>
+#include <callgate/abi/ext/metrics.h>
 #include <callgate/abi/ext/draft/secrets.h>
 #include <callgate/abi/ext/draft/worker.h>
 #include <algorithm>
