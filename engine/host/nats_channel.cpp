@@ -5,7 +5,6 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <utility>
 
@@ -14,7 +13,6 @@
 namespace callgate::host {
 namespace {
 
-constexpr std::uint64_t inbox_id = 1;
 constexpr std::int64_t default_timeout_ns = 5'000'000'000, max_timeout_ns = 60'000'000'000;
 // How soon a request follows the end of its operation.
 constexpr std::int64_t look_at_operation_ns = 50'000'000;
@@ -145,8 +143,12 @@ void nats_channel::pump() {
     std::vector<std::uint64_t> failed;
     for (auto& o : now) {
         if (o.request != 0) {
-            if (!std::exchange(inbox_open_, true)) link_->subscribe(inbox_id, inbox_ + ".*", {});
+            {
+                const std::lock_guard lock(mutex_);
+                if (!requests_.contains(o.request)) continue;  // cancelled before it was sent
+            }
             o.text.reply = inbox_ + "." + std::to_string(o.request);
+            link_->subscribe(o.request, o.text.reply, {});
         }
         if (link_->publish(o.text)) ++published;
         else if (o.request != 0) failed.push_back(o.request);
@@ -220,6 +222,7 @@ void nats_channel::finish(std::uint64_t id, cg_status status, const nats_text* m
     const auto done = node.mapped().done;
     auto* const ctx = node.mapped().ctx;
     if (status != CG_OK) ++counts_.failed;
+    if (link_) link_->unsubscribe(id);
     const auto call = [done, ctx, status](const nats_text* text) {
         cg_nats_answer a{sizeof a, status, nullptr};
         if (text == nullptr) return done(ctx, &a);
@@ -303,16 +306,11 @@ cg_status nats_channel::unsubscribe(std::uint64_t id) {
 }
 
 void nats_channel::on_message(std::uint64_t id, nats_text&& message, bool nobody) {
-    if (id == inbox_id) {
-        const auto tail = std::string_view(message.subject).substr(std::min(inbox_.size() + 1, message.subject.size()));
-        std::uint64_t number = 0;
-        const auto* const end = tail.data() + tail.size();
-        const auto r = std::from_chars(tail.data(), end, number);
-        if (r.ec != std::errc{} || r.ptr != end) return;
-        message.subject.clear();
-        return finish(number, nobody ? CG_E_NOT_FOUND : CG_OK, nobody ? nullptr : &message);
+    std::unique_lock lock(mutex_);
+    if (requests_.contains(id)) {
+        lock.unlock();
+        return finish(id, nobody ? CG_E_NOT_FOUND : CG_OK, nobody ? nullptr : &message);
     }
-    const std::lock_guard lock(mutex_);
     const auto it = subscriptions_.find(id);
     if (closed_ || !delivering_ || it == subscriptions_.end()) return;
     auto& s = *it->second;

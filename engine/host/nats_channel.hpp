@@ -90,7 +90,6 @@ class nats_channel final : public nats_listener, public std::enable_shared_from_
     const std::string cluster_, inbox_;
     // [control]
     std::unique_ptr<nats_connection> link_;
-    bool inbox_open_ = false;
 
     mutable std::mutex mutex_;  // guards the rest
     nats_state state_;
@@ -98,7 +97,7 @@ class nats_channel final : public nats_listener, public std::enable_shared_from_
     std::map<std::uint64_t, open_request> requests_;
     std::vector<outgoing> out_;
     std::size_t out_bytes_ = 0, waiting_ = 0, waiting_bytes_ = 0, answers_ = 0;  // answers_: on their way to [worker]
-    std::uint64_t last_id_ = 1;  // 1 is the inbox
+    std::uint64_t last_id_ = 0;  // of subscriptions and requests: each request has a subscription of its own
     nats_report counts_;
     bool pumping_ = false, delivering_ = true, closed_ = false;
 };

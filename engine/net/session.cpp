@@ -215,8 +215,17 @@ void session::deliver() {
         if (natsSubscription_QueuedMsgs(sub, &queued) != NATS_OK) continue;
         for (; queued > 0; --queued) {
             natsMsg* raw = nullptr;
-            if (natsSubscription_NextMsg(&raw, sub, 0) != NATS_OK || !raw) continue;
+            const natsStatus s = natsSubscription_NextMsg(&raw, sub, 0);
             inbound_message m;
+            if (s == NATS_NO_RESPONDERS && id != 0) {
+                // cnats keeps the message to itself: only the subscription tells which request it was.
+                m.arrival_ns = now;
+                m.link = link_;
+                m.subscription = id;
+                batch_.push_back(std::move(m));
+                continue;
+            }
+            if (s != NATS_OK || !raw) continue;
             m.owner.reset(raw);
             const auto size = static_cast<std::size_t>(natsMsg_GetDataLength(raw));
             if (size > max_payload_in_) {
@@ -330,10 +339,7 @@ std::vector<message_header> headers_of(const inbound_message& m) {
     return out;
 }
 
-bool says_no_responders(const inbound_message& m) {
-    auto* raw = static_cast<natsMsg*>(m.owner.get());
-    return raw != nullptr && m.payload.empty() && natsMsg_IsNoResponders(raw);
-}
+bool says_no_responders(const inbound_message& m) { return m.owner == nullptr && m.subscription != 0; }
 
 std::string flat_headers(std::span<const message_header> headers) {
     std::string out;

@@ -37,7 +37,9 @@ bool holds_seed(std::string_view text) {
 // `key` is empty where names mean something else: rules, and the labels under `files` of a key provider.
 void refuse_secrets(const node& n, const std::string& path, std::string_view key, const policy::reporter& to) {
     if (n.is_scalar() && !n.text.empty() && !n.from_environment) {
-        if (std::ranges::find(secret_names, key) != std::end(secret_names)) {
+        // "file:PATH" is how a plugin's own secrets are written (ext/draft/secrets.h).
+        const bool elsewhere = n.text.starts_with("file:") && path.find(".config.") != std::string::npos;
+        if (!elsewhere && std::ranges::find(secret_names, key) != std::end(secret_names)) {
             to.error(n.line, path, fmt::format("a secret does not belong in the configuration; put it into a file of its own and write {}_file: <file>, or {}: ${{VARIABLE}} where only a value is taken", key, key));
         } else if (holds_seed(n.text)) {
             to.error(n.line, path, "holds the seed of a key: consider that key lost, make a new one and keep its seed in a file of its own");

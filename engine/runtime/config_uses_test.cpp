@@ -63,6 +63,12 @@ TEST(config_uses, a_cluster_without_a_user_for_plugins_is_refused) {
               "c.yaml:16: backends.users.uses[0]: the cluster \"main\" has no plugin_link: {credentials: ...}, so no plugin may connect to it; give plugins a user of their own there\n");
 }
 
+TEST(config_uses, a_secret_of_a_plugin_may_stand_in_a_file_of_its_own) {
+    const auto with = [](const std::string& password) { return errors(configured("      [keys/local]\n") + "modules:\n  m: {plugin: m, config: {password: " + password + "}}\n"); };
+    EXPECT_EQ(with("file:door.secret"), "");
+    EXPECT_THAT(with("hunter2"), HasSubstr("modules.m.config.password: a secret does not belong in the configuration"));
+}
+
 TEST(config_uses, plugins_never_log_in_as_the_engine) {
     for (const char* user : {"user: callgate, password_file: callout.password", "user: sys, password_file: system.password"})
         EXPECT_EQ(errors(configured("      []\n", std::string("    plugin_link: {credentials: {") + user + "}}\n")),

@@ -153,7 +153,7 @@ class witness final : public auth_backend {
             return store_->get({std::string(rest)}, [kept](const call_answer<cg_claim_values>& a) {
                 if (a.status != CG_OK) return kept->fail(a.status, a.error);
                 if (a.result->count == 0) return answer(*kept, "");
-                const auto e = copy_in(a.result->entries);
+                const auto& e = *a.result->entries;
                 answer(*kept, {reinterpret_cast<const char*>(e.value.data), e.value.size});
             });
         if (what == "sign") {

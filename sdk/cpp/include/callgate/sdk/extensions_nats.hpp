@@ -97,9 +97,9 @@ class nats_client {
         s.on_message = [](void* p, const cg_nats_message* theirs) noexcept {
             const auto& self = *static_cast<const subscription*>(p);
             // Held: the function may end its own subscription.
-            const auto fn = self.fn;
+            const auto held = self.fn;
             const auto host = self.host;
-            detail::guard_callback(host, "nats message", [&] { (*fn)(nats_incoming(theirs)); });
+            detail::guard_callback(host, "nats message", [&] { (*held)(nats_incoming(theirs)); });
         };
         if (const auto status = api_->subscribe(host_.get(), nats_, &s, &kept->id); status != CG_OK)
             throw status_error(status, "the host does not subscribe \"" + std::string(subject) + "\"");
