@@ -119,6 +119,7 @@ void link_core::on_connected(dialled d) {
         s->close();
         return fail_attempt(r.error());
     }
+    session_->write_out();
     connected_at_ns_ = now_ns();
     if (std::exchange(ever_connected_, true)) ++status_.reconnects;
     status_.connected = true;

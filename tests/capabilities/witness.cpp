@@ -99,6 +99,7 @@ class witness final : public auth_backend {
             nats_->subscribe("witness.echo", echo, "echoes");
             nats_->subscribe("witness.pool.*", echo, {}, CG_NATS_ON_WORKER);
             nats_->subscribe("witness.slow", [](const nats_incoming&) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); }, {}, CG_NATS_ON_WORKER);
+            nats_->subscribe("witness.last", echo);
         }
         watcher_.emplace(host(), std::initializer_list<std::uint32_t>{CG_EVENT_CONFIG_RELOADED, CG_EVENT_KEY_ROTATED, CG_EVENT_BACKEND_DEGRADED,
                                                                      CG_EVENT_BACKEND_RECOVERED, CG_EVENT_SHUTTING_DOWN},

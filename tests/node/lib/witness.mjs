@@ -57,7 +57,22 @@ export async function witness_stage(version, { change = () => {}, files = {}, st
     const now = await s.metric(name, labels);
     return now === value || now;
   });
-  s.connected = () => s.until_metric("callgate_instance_nats_connected", 1);
+  // The server has seen the plugin's subscriptions as well: the last of them answers.
+  s.connected = async () => {
+    await s.until_metric("callgate_instance_nats_connected", 1);
+    const client = await s.client();
+    await s.gate.until("an answer of the plugin", async () => (await client.request("witness.last", "x", { timeout: 500 }).catch(() => ({}))).data?.toString() === "x");
+  };
+  // Counters follow within a second: two looks that agree, more than that apart.
+  s.until_settled = async () => {
+    let last;
+    await s.gate.until("counters at rest", async () => {
+      const before = last;
+      last = await s.metric("callgate_instance_nats_received_total");
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      return last > 0 && before === last;
+    });
+  };
   s.close = async () => {
     for (const client of clients) await client.close();
     await s.gate.stop().finally(() => server.stop());
