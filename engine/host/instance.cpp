@@ -76,7 +76,7 @@ instance::instance(std::shared_ptr<control_loop> loop, std::shared_ptr<const man
       library_(std::move(library)),
       options_(std::move(options)),
       owner_(options_.breaker, options_.max_in_flight, options_.watchdog),
-      services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared), options_.secrets, options_.uses),
+      services_(loop_, owner_, options_.name, library_->abi_minor, std::move(shared), options_.secrets, options_.uses, options_.nats),
       shards_(loop_->shard() + 1) {}
 
 error instance::named(error e, std::string_view what) const {
@@ -197,6 +197,7 @@ void instance::stop(std::int64_t timeout_ns, done then) {
     services_.workers().drop_calls();
     call("stop", life_.stop, timeout_ns, {}, [this, timeout_ns, then = std::move(then)](result<void> r) {
         if (!r) return then(std::move(r));
+        services_.nats().end_delivery();
         // The stop itself may have run there and not have returned yet.
         services_.workers().when_idle(timeout_ns, [self = shared_from_this(), timeout_ns, then](bool idle) {
             if (!idle)

@@ -30,7 +30,8 @@ struct instance_options {
     std::int64_t timeout_ns = 0;         ///< 0 = what the request's deadline leaves
     breaker_options breaker{};
     watchdog_options watchdog{};
-    std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1)
+    std::vector<std::string> uses{};          ///< "keys/NAME", "store/NAME": what it may call (instance/1); "nats/CLUSTER" (nats/1)
+    std::map<std::string, nats_opener> nats{};  ///< by cluster, of those under `uses`
     std::shared_ptr<secret_vault> secrets{};  ///< what config_json has handles of; see seal_secrets
 };
 
@@ -74,6 +75,7 @@ class instance : public std::enable_shared_from_this<instance> {
     /// [any] What the host itself sees, whatever the plugin says of its health: degraded while its breaker is not closed or the
     /// watchdog has something to say, down while both.
     [[nodiscard]] health_report seen() const;
+    [[nodiscard]] std::vector<nats_report> nats() const { return services_.nats().report(); }
 
     /// Each calls `then` exactly once, later, on the control thread: error deadline when the plugin does not
     /// answer in time. start also lists a key provider's keys.

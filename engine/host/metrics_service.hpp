@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <callgate/abi/ext/draft/metrics.h>
+#include <callgate/abi/ext/metrics.h>
 
 #include <array>
 #include <atomic>

@@ -93,7 +93,7 @@ bool log_limiter::admit(std::int64_t now_ns, std::uint64_t& suppressed) noexcept
 
 services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
                    std::shared_ptr<shared_services> shared, std::shared_ptr<secret_vault> secrets,
-                   std::vector<std::string> uses)
+                   std::vector<std::string> uses, std::map<std::string, nats_opener> nats)
     : loop_(std::move(loop)),
       owner_(owner),
       name_(std::move(instance_name)),
@@ -103,9 +103,10 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
       metrics_(std::make_shared<metrics_service>(loop_->shard(), shared_->names)),
       workers_(std::make_shared<worker_service>(loop_, shared_->pool, owner_)),
       events_(std::make_shared<event_service>(loop_, shared_->events)),
-      calls_(std::make_shared<instance_calls>(loop_, shared_->directory, std::move(uses))),
+      calls_(std::make_shared<instance_calls>(loop_, shared_->directory, uses)),
       modules_(std::make_shared<module_services>(loop_, owner_, shared_->engine)),
       audit_(std::make_unique<audit_service>(loop_->table().clock(), shared_->audit, name_)),
+      nats_(loop_, owner_, workers_, name_, std::move(uses), std::move(nats)),
       descriptors_(loop_->io()),
       secrets_(std::move(secrets)) {
     host_.struct_size = sizeof host_;
@@ -121,6 +122,7 @@ services::services(std::shared_ptr<control_loop> loop, operation_owner& owner, s
         if (wanted == CG_EXT_HTTP_CLIENT) return &http_client::api;
         if (wanted == CG_EXT_WORKER) return &worker_service::api;
         if (wanted == CG_EXT_INSTANCE) return &instance_calls::api;
+        if (wanted == CG_EXT_NATS) return &nats_service::api;
         if (wanted == CG_EXT_FD) return &fd_service::api;
         if (wanted == CG_EXT_SECRETS) return &secret_service::api;
         if (wanted == CG_EXT_EVENTS) return &event_service::api;
@@ -138,7 +140,7 @@ std::size_t services::close() {
     events_->close();
     secrets_.close();
     audit_->close();
-    return timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close() + modules_->close();
+    return nats_.close() + timers_->close() + http_->close() + workers_->close() + calls_->close() + descriptors_.close() + modules_->close();
 }
 
 cg_snapshot_cell* services::create_cell(void (*destroy)(void*)) {

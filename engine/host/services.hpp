@@ -15,6 +15,7 @@
 #include "engine/base/snapshot_cell.hpp"
 #include "engine/host/control_loop.hpp"
 #include "engine/host/fd_service.hpp"
+#include "engine/host/nats_service.hpp"
 #include "engine/host/secret_service.hpp"
 #include "engine/host/shared_services.hpp"
 
@@ -44,7 +45,7 @@ class services {
   public:
     services(std::shared_ptr<control_loop> loop, operation_owner& owner, std::string instance_name, std::uint32_t abi_minor,
              std::shared_ptr<shared_services> shared = std::make_shared<shared_services>(), std::shared_ptr<secret_vault> secrets = nullptr,
-             std::vector<std::string> uses = {});
+             std::vector<std::string> uses = {}, std::map<std::string, nats_opener> nats = {});
     services(const services&) = delete;
     services& operator=(const services&) = delete;
     ~services();
@@ -63,6 +64,8 @@ class services {
     [[nodiscard]] event_service& events() noexcept { return *events_; }
     [[nodiscard]] audit_service& audit() noexcept { return *audit_; }
     [[nodiscard]] instance_calls& calls() noexcept { return *calls_; }
+    [[nodiscard]] nats_service& nats() noexcept { return nats_; }
+    [[nodiscard]] const nats_service& nats() const noexcept { return nats_; }
     [[nodiscard]] module_services& modules() noexcept { return *modules_; }
     [[nodiscard]] secret_service& secrets() noexcept { return secrets_; }
     [[nodiscard]] worker_service& workers() noexcept { return *workers_; }
@@ -94,6 +97,7 @@ class services {
     std::shared_ptr<instance_calls> calls_;
     std::shared_ptr<module_services> modules_;
     std::unique_ptr<audit_service> audit_;
+    nats_service nats_;
     fd_service descriptors_;
     secret_service secrets_;
     std::mutex cells_mutex_;

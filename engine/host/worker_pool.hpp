@@ -95,6 +95,9 @@ class worker_service : public std::enable_shared_from_this<worker_service> {
     /// any more when its turn comes ends without the call. `urgent`: life cycle, which must get through when all else hangs.
     cg_status enter(cg_op op, std::function<cg_status()> call, bool urgent);
 
+    /// A function of the plugin that another capability owes it; not one of max_jobs. False: after stop.
+    bool post(worker_queue::job j) { return queue_ && queue_->push(std::move(j)); }
+
     /// [control] Calls of the plugin that have not begun end with CG_E_CANCELLED.
     void drop_calls() { queue_->drop(false); }
     /// [control] `then` gets true on the control thread when no job runs any more, false when `timeout_ns` was not enough.

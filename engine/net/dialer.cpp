@@ -163,7 +163,7 @@ result<dialled> dial(boost::asio::io_context& loop, const link_options& options,
     natsOptions_SetPingInterval(o.get(), 0);
     natsOptions_SetSendAsap(o.get(), true);
     natsOptions_SetIOBufSize(o.get(), 64 << 10);
-    natsOptions_DisableNoResponders(o.get(), true);
+    natsOptions_DisableNoResponders(o.get(), !options.no_responders);
     set_login(o.get(), *login);
 
     auto connection = std::make_shared<session>(loop, link, options.max_payload_in);

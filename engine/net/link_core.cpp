@@ -110,12 +110,16 @@ void link_core::on_connected(dialled d) {
     session_->set_reading(reading_);
     // After stop_receiving a link that comes back only sends.
     const std::span<const subscription_request> wanted(options_.subscriptions);
-    if (auto r = session_->start(*this, receiving_stopped_ ? std::span<const subscription_request>() : wanted); !r) {
+    auto r = session_->start(*this, receiving_stopped_ ? std::span<const subscription_request>() : wanted);
+    if (!receiving_stopped_)
+        for (auto i = added_.begin(); r && i != added_.end(); ++i) r = session_->subscribe(i->first, i->second);
+    if (!r) {
         auto s = session_;
         set_session(nullptr);
         s->close();
         return fail_attempt(r.error());
     }
+    session_->write_out();
     connected_at_ns_ = now_ns();
     if (std::exchange(ever_connected_, true)) ++status_.reconnects;
     status_.connected = true;
@@ -230,17 +234,27 @@ void link_core::ping() {
     });
 }
 
-bool link_core::publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply) {
+void link_core::subscribe(std::uint64_t id, subscription_request wanted) {
+    const auto& kept = added_.insert_or_assign(id, std::move(wanted)).first->second;
+    if (!session_ || receiving_stopped_) return;
+    if (const auto r = session_->subscribe(id, kept); !r) log_failure(r.error().message());
+}
+
+void link_core::unsubscribe(std::uint64_t id) {
+    if (added_.erase(id) != 0 && session_) session_->unsubscribe(id);
+}
+
+bool link_core::publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply, std::string_view headers) {
     const auto refuse = [this] {
         ++counters_.dropped_out;
         return false;
     };
     if (!status_.connected || !session_ || subject.empty()) return refuse();
-    if (session_->pending() + payload.size() > options_.max_pending_out) return refuse();
+    if (session_->pending() + payload.size() + headers.size() > options_.max_pending_out) return refuse();
     if (!token_text(subject) || !token_text(reply)) return refuse();
     subject_.assign(subject);
     reply_.assign(reply);
-    if (!session_->publish(subject_.c_str(), reply.empty() ? nullptr : reply_.c_str(), payload)) return refuse();
+    if (!session_->publish(subject_.c_str(), reply.empty() ? nullptr : reply_.c_str(), payload, headers)) return refuse();
     ++counters_.messages_out;
     counters_.bytes_out += payload.size();
     return true;

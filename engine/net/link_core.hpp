@@ -4,6 +4,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -23,7 +24,9 @@ class link_core final : public std::enable_shared_from_this<link_core>, private 
     link_core(boost::asio::io_context& loop, link_options options, std::uint32_t index, link_handler& handler);
 
     void start();
-    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply);
+    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply, std::string_view headers);
+    void subscribe(std::uint64_t id, subscription_request wanted);
+    void unsubscribe(std::uint64_t id);
     void flush();
     void stop_receiving(std::int64_t limit_ns, std::function<void()> done);
     void close(std::int64_t limit_ns, std::function<void()> done);
@@ -64,6 +67,7 @@ class link_core final : public std::enable_shared_from_this<link_core>, private 
     link_counters counters_;
     worker_thread worker_;
     boost::asio::steady_timer retry_timer_, dial_timer_, ping_timer_, stop_timer_, close_timer_;
+    std::map<std::uint64_t, subscription_request> added_;  // beside those of options_
     std::shared_ptr<session> session_;
     std::shared_ptr<dial_control> dialling_;
     std::mutex shared_mutex_;  // session_ and dialling_ against interrupt()

@@ -23,7 +23,7 @@ result<std::unique_ptr<nats_link>> make_link(boost::asio::io_context& shard, lin
     if (options.tls && options.tls->cert_file.empty() != options.tls->key_file.empty())
         return refuse("tls needs cert_file and key_file together");
     if (options.connect_timeout_ns < 1'000'000) return refuse("connect timeout is under 1 ms");
-    if (wants_tls(options)) return std::unique_ptr<nats_link>(new threaded_link(shard, std::move(options), index, handler));
+    if (options.own_thread || wants_tls(options)) return std::unique_ptr<nats_link>(new threaded_link(shard, std::move(options), index, handler));
     return std::unique_ptr<nats_link>(new plain_link(shard, std::move(options), index, handler));
 }
 

@@ -18,10 +18,21 @@ namespace callgate::net {
 
 /// How a link logs in. Files are read again at every (re)connect, so that rotation needs no restart;
 /// their contents live in guarded memory only while a CONNECT is built.
-struct no_credentials {};
-struct creds_file { std::string path; };
-struct nkey_seed_file { std::string path; };
-struct password_file { std::string user; std::string path; };
+struct no_credentials {
+    friend bool operator==(const no_credentials&, const no_credentials&) = default;
+};
+struct creds_file {
+    std::string path;
+    friend bool operator==(const creds_file&, const creds_file&) = default;
+};
+struct nkey_seed_file {
+    std::string path;
+    friend bool operator==(const nkey_seed_file&, const nkey_seed_file&) = default;
+};
+struct password_file {
+    std::string user, path;
+    friend bool operator==(const password_file&, const password_file&) = default;
+};
 using credentials = std::variant<no_credentials, creds_file, nkey_seed_file, password_file>;
 
 struct tls_options {
@@ -51,6 +62,9 @@ struct link_options {
     std::int64_t ping_limit_ns = 10'000'000'000;      ///< no PONG for so long: the connection is dropped
     std::size_t max_pending_out = 8u << 20;             ///< bytes; publish() fails above
     std::size_t max_payload_in = 2u << 20;              ///< bytes; larger messages are dropped and logged
+    std::size_t max_waiting_in = 64u << 20;             ///< bytes read and not handled yet, above which a link with a thread of its own stops reading
+    bool own_thread = false;    ///< as TLS links have, so that nothing of it costs the caller's loop more than a batch
+    bool no_responders = false; ///< a request that nobody listens for is answered with status 503 by the server
 };
 
 /// What came in. The views point into memory that `owner` keeps; moving the message keeps them valid.
@@ -60,9 +74,20 @@ struct inbound_message {
     std::string_view xkey_header;  ///< header Nats-Server-Xkey, empty when absent
     std::int64_t arrival_ns = 0;   ///< when it was read from the socket
     std::uint32_t link = 0;        ///< index its maker gave
+    std::uint64_t subscription = 0;  ///< id given to subscribe(); 0 = one of link_options
     struct releaser { void operator()(void* message) const noexcept; };
     std::unique_ptr<void, releaser> owner;
 };
+
+struct message_header {
+    std::string name, value;
+};
+/// All headers in their order of names; empty when there are none or they cannot be read. Of a message that is still owned.
+[[nodiscard]] std::vector<message_header> headers_of(const inbound_message& m);
+/// The server says that nobody listens where a request went (status 503).
+[[nodiscard]] bool says_no_responders(const inbound_message& m);
+/// As publish() takes them. Names and values hold no NUL, CR or LF, names no colon: the caller has checked.
+[[nodiscard]] std::string flat_headers(std::span<const message_header> headers);
 
 struct link_status {
     bool connected = false;
@@ -93,8 +118,14 @@ class nats_link {
     /// Connects in the background; never gives up until close().
     virtual void start() = 0;
     /// Copies. False when not connected or max_pending_out is reached: the message is dropped and counted
-    /// (a reply that waits for a reconnect is worthless, its inbox is gone).
-    virtual bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply = {}) = 0;
+    /// (a reply that waits for a reconnect is worthless, its inbox is gone). `headers`: of flat_headers.
+    virtual bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply = {},
+                         std::string_view headers = {}) = 0;
+    /// Beside those of link_options, now and after every reconnect. `id` is not 0 and not in use. Takes effect with the next
+    /// flush; what the server does not allow shows in status().last_error.
+    virtual void subscribe(std::uint64_t id, subscription_request wanted) = 0;
+    /// What was on its way already may still be delivered.
+    virtual void unsubscribe(std::uint64_t id) = 0;
     /// Hands everything published since the last call to the socket; call once per round of work.
     virtual void flush() = 0;
     /// Unsubscribes and calls `done` when everything the server had sent before has been delivered (a PING

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <utility>
+
 #include "engine/net/link_core.hpp"
 #include "engine/net/nats_link.hpp"
 
@@ -13,9 +15,11 @@ class plain_link final : public nats_link {
     ~plain_link() override { core_->abandon(); }
 
     void start() override { core_->start(); }
-    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply) override {
-        return core_->publish(subject, payload, reply);
+    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply, std::string_view headers) override {
+        return core_->publish(subject, payload, reply, headers);
     }
+    void subscribe(std::uint64_t id, subscription_request wanted) override { core_->subscribe(id, std::move(wanted)); }
+    void unsubscribe(std::uint64_t id) override { core_->unsubscribe(id); }
     void flush() override { core_->flush(); }
     void stop_receiving(std::int64_t limit_ns, std::function<void()> done) override {
         core_->stop_receiving(limit_ns, std::move(done));

@@ -10,6 +10,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <cstdlib>
+#include <cstring>
 
 #include "engine/base/clock.hpp"
 #include "engine/base/log.hpp"
@@ -101,25 +103,53 @@ result<void> session::start(session_owner& owner, std::span<const subscription_r
     boost::system::error_code ec;
     descriptor_.assign(fd_, ec);
     if (ec) return make_error(errc::unavailable, "cannot watch the socket: " + ec.message());
-    for (const auto& wanted : subscriptions) {
-        natsSubscription* sub = nullptr;
-        const natsStatus s = wanted.queue.empty()
-                                 ? natsConnection_SubscribeSync(&sub, nc_, wanted.subject.c_str())
-                                 : natsConnection_QueueSubscribeSync(&sub, nc_, wanted.subject.c_str(), wanted.queue.c_str());
-        if (s != NATS_OK)
-            return make_error(errc::invalid, "cannot subscribe " + wanted.subject + ": " + natsStatus_GetText(s));
-        // Every read round empties the lists, so nothing may be dropped by count.
-        natsSubscription_SetPendingLimits(sub, -1, -1);
-        subscriptions_.push_back(sub);
-    }
+    for (const auto& wanted : subscriptions)
+        if (auto r = subscribe(0, wanted); !r) return r;
     write_out();
     arm_read();
     return {};
 }
 
-bool session::publish(const char* subject, const char* reply, std::span<const std::uint8_t> payload) {
+result<void> session::subscribe(std::uint64_t id, const subscription_request& wanted) {
+    if (closed_ || detached_) return {};
+    natsSubscription* sub = nullptr;
+    const natsStatus s = wanted.queue.empty() ? natsConnection_SubscribeSync(&sub, nc_, wanted.subject.c_str())
+                                              : natsConnection_QueueSubscribeSync(&sub, nc_, wanted.subject.c_str(), wanted.queue.c_str());
+    if (s != NATS_OK) return make_error(errc::invalid, "cannot subscribe " + wanted.subject + ": " + natsStatus_GetText(s));
+    // Every read round empties the lists, so nothing may be dropped by count.
+    natsSubscription_SetPendingLimits(sub, -1, -1);
+    subscriptions_.push_back({id, sub});
+    return {};
+}
+
+void session::unsubscribe(std::uint64_t id) {
+    if (closed_ || detached_) return;
+    std::erase_if(subscriptions_, [id](const subscribed& s) {
+        if (s.id != id) return false;
+        natsSubscription_Unsubscribe(s.handle);
+        natsSubscription_Destroy(s.handle);
+        return true;
+    });
+}
+
+bool session::publish(const char* subject, const char* reply, std::span<const std::uint8_t> payload, std::string_view headers) {
     if (closed_ || detached_) return false;
     const int size = static_cast<int>(payload.size());
+    if (!headers.empty()) {
+        natsMsg* m = nullptr;
+        natsStatus s = natsMsg_Create(&m, subject, reply, reinterpret_cast<const char*>(payload.data()), size);
+        for (auto at = headers.begin(); s == NATS_OK && at < headers.end();) {
+            const char* name = &*at;
+            const char* value = name + std::strlen(name) + 1;
+            s = natsMsgHeader_Add(m, name, value);
+            at += value + std::strlen(value) + 1 - name;
+        }
+        if (s == NATS_OK) s = natsConnection_PublishMsg(nc_, m);
+        natsMsg_Destroy(m);
+        if (s != NATS_OK) return false;
+        pending_ += payload.size() + headers.size() + 128;
+        return true;
+    }
     const natsStatus s = reply ? natsConnection_PublishRequest(nc_, subject, reply, payload.data(), size)
                                : natsConnection_Publish(nc_, subject, payload.data(), size);
     if (s != NATS_OK) return false;
@@ -180,13 +210,22 @@ void session::read_round() {
 void session::deliver() {
     const auto now = system_clock_source().mono_ns();
     std::size_t refused = 0;
-    for (auto* sub : subscriptions_) {
+    for (const auto& [id, sub] : subscriptions_) {
         std::uint64_t queued = 0;
         if (natsSubscription_QueuedMsgs(sub, &queued) != NATS_OK) continue;
         for (; queued > 0; --queued) {
             natsMsg* raw = nullptr;
-            if (natsSubscription_NextMsg(&raw, sub, 0) != NATS_OK || !raw) continue;
+            const natsStatus s = natsSubscription_NextMsg(&raw, sub, 0);
             inbound_message m;
+            if (s == NATS_NO_RESPONDERS && id != 0) {
+                // cnats keeps the message to itself: only the subscription tells which request it was.
+                m.arrival_ns = now;
+                m.link = link_;
+                m.subscription = id;
+                batch_.push_back(std::move(m));
+                continue;
+            }
+            if (s != NATS_OK || !raw) continue;
             m.owner.reset(raw);
             const auto size = static_cast<std::size_t>(natsMsg_GetDataLength(raw));
             if (size > max_payload_in_) {
@@ -201,6 +240,7 @@ void session::deliver() {
             if (natsMsgHeader_Get(raw, "Nats-Server-Xkey", &xkey) == NATS_OK && xkey) m.xkey_header = xkey;
             m.arrival_ns = now;
             m.link = link_;
+            m.subscription = id;
             batch_.push_back(std::move(m));
         }
     }
@@ -230,7 +270,7 @@ void session::report_server_error() {
 
 void session::unsubscribe_softly(std::int64_t limit_ms) {
     if (closed_ || detached_) return;
-    for (auto* sub : subscriptions_) natsSubscription_DrainTimeout(sub, limit_ms);
+    for (const auto& s : subscriptions_) natsSubscription_DrainTimeout(s.handle, limit_ms);
     write_out();
 }
 
@@ -278,8 +318,38 @@ void session::close() {
         natsConnection_Close(nc_);
     }
     release_descriptor();
-    for (auto* sub : subscriptions_) natsSubscription_Destroy(sub);
+    for (const auto& s : subscriptions_) natsSubscription_Destroy(s.handle);
     subscriptions_.clear();
+}
+
+std::vector<message_header> headers_of(const inbound_message& m) {
+    std::vector<message_header> out;
+    auto* raw = static_cast<natsMsg*>(m.owner.get());
+    const char** names = nullptr;
+    int count = 0;
+    if (raw == nullptr || natsMsgHeader_Keys(raw, &names, &count) != NATS_OK) return out;
+    for (int i = 0; i < count; ++i) {
+        const char** values = nullptr;
+        int n = 0;
+        if (natsMsgHeader_Values(raw, names[i], &values, &n) != NATS_OK) continue;
+        for (int k = 0; k < n; ++k) out.push_back({names[i], values[k]});
+        std::free(static_cast<void*>(values));
+    }
+    std::free(static_cast<void*>(names));
+    return out;
+}
+
+bool says_no_responders(const inbound_message& m) { return m.owner == nullptr && m.subscription != 0; }
+
+std::string flat_headers(std::span<const message_header> headers) {
+    std::string out;
+    for (const auto& h : headers) {
+        out += h.name;
+        out += '\0';
+        out += h.value;
+        out += '\0';
+    }
+    return out;
 }
 
 void inbound_message::releaser::operator()(void* message) const noexcept {

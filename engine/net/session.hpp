@@ -46,7 +46,10 @@ class session : public std::enable_shared_from_this<session> {
 
     // On the loop's thread:
     [[nodiscard]] result<void> start(session_owner& owner, std::span<const subscription_request> subscriptions);
-    [[nodiscard]] bool publish(const char* subject, const char* reply, std::span<const std::uint8_t> payload);
+    /// `headers`: of flat_headers, empty as a rule.
+    [[nodiscard]] bool publish(const char* subject, const char* reply, std::span<const std::uint8_t> payload, std::string_view headers);
+    [[nodiscard]] result<void> subscribe(std::uint64_t id, const subscription_request& wanted);
+    void unsubscribe(std::uint64_t id);
     void write_out();
     /// Bytes that wait for the socket.
     [[nodiscard]] std::size_t pending() const noexcept { return pending_; }
@@ -85,7 +88,11 @@ class session : public std::enable_shared_from_this<session> {
     natsConnection* nc_ = nullptr;
     session_owner* owner_ = nullptr;
     boost::asio::posix::stream_descriptor descriptor_;
-    std::vector<natsSubscription*> subscriptions_;
+    struct subscribed {
+        std::uint64_t id;  // 0: from the start
+        natsSubscription* handle;
+    };
+    std::vector<subscribed> subscriptions_;
     std::vector<inbound_message> batch_;
     std::string last_server_error_;
     std::size_t pending_ = 0;

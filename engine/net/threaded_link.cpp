@@ -27,8 +27,11 @@ void threaded_link::inbox::on_messages(std::span<inbound_message> batch) {
     bool pause = false;
     {
         const std::scoped_lock lock(mutex);
-        for (auto& m : batch) messages.push_back(std::move(m));
-        if (messages.size() > pause_above && !paused) pause = paused = true;
+        for (auto& m : batch) {
+            waiting_bytes += m.payload.size();
+            messages.push_back(std::move(m));
+        }
+        if ((messages.size() > pause_above || waiting_bytes > pause_above_bytes) && !paused) pause = paused = true;
         schedule_locked();
     }
     if (pause) set_reading(false);
@@ -48,6 +51,7 @@ void threaded_link::inbox::deliver() {
         const std::scoped_lock lock(mutex);
         scheduled = false;
         batch.swap(messages);
+        waiting_bytes = 0;
         news.swap(changes);
         resume = std::exchange(paused, false);
     }
@@ -68,7 +72,7 @@ threaded_link::threaded_link(asio::io_context& shard, link_options options, std:
     : max_pending_out_(options.max_pending_out),
       stall_limit_ns_(options.ping_limit_ns + options.ping_interval_ns),
       shard_(shard),
-      inbox_(std::make_shared<inbox>(shard)),
+      inbox_(std::make_shared<inbox>(shard, options.max_waiting_in)),
       outbox_(std::make_shared<outbox>()),
       guard_(loop_.get_executor()),
       heartbeat_(std::make_shared<std::atomic<std::uint64_t>>(0)),
@@ -115,16 +119,33 @@ void threaded_link::watch_loop() {
     });
 }
 
-bool threaded_link::publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply) {
-    const auto size = subject.size() + reply.size() + payload.size();
+void threaded_link::subscribe(std::uint64_t id, subscription_request wanted) {
+    flush();  // in the order of the calls
+    asio::post(loop_, [core = core_, id, wanted = std::move(wanted)]() mutable {
+        core->subscribe(id, std::move(wanted));
+        core->flush();
+    });
+}
+
+void threaded_link::unsubscribe(std::uint64_t id) {
+    flush();
+    asio::post(loop_, [core = core_, id] {
+        core->unsubscribe(id);
+        core->flush();
+    });
+}
+
+bool threaded_link::publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply, std::string_view headers) {
+    const auto size = subject.size() + reply.size() + headers.size() + payload.size();
     if (!inbox_->status.connected || outbox_->queued_bytes.load(std::memory_order_relaxed) + filling_.bytes.size() + size > max_pending_out_) {
         outbox_->dropped.fetch_add(1, std::memory_order_relaxed);
         return false;
     }
     filling_.items.push_back({static_cast<std::uint32_t>(subject.size()), static_cast<std::uint32_t>(reply.size()),
-                              static_cast<std::uint32_t>(payload.size())});
+                              static_cast<std::uint32_t>(headers.size()), static_cast<std::uint32_t>(payload.size())});
     filling_.bytes.insert(filling_.bytes.end(), subject.begin(), subject.end());
     filling_.bytes.insert(filling_.bytes.end(), reply.begin(), reply.end());
+    filling_.bytes.insert(filling_.bytes.end(), headers.begin(), headers.end());
     filling_.bytes.insert(filling_.bytes.end(), payload.begin(), payload.end());
     return true;
 }
@@ -157,9 +178,10 @@ void threaded_link::send_batches(outbox& box, link_core& core) {
         for (const auto& i : b.items) {
             const std::string_view subject(reinterpret_cast<const char*>(at), i.subject);
             const std::string_view reply(reinterpret_cast<const char*>(at) + i.subject, i.reply);
-            const std::span<const std::uint8_t> payload(at + i.subject + i.reply, i.payload);
-            at += i.subject + i.reply + i.payload;
-            if (current && core.publish(subject, payload, reply)) {
+            const std::string_view headers(reinterpret_cast<const char*>(at) + i.subject + i.reply, i.headers);
+            const std::span<const std::uint8_t> payload(at + i.subject + i.reply + i.headers, i.payload);
+            at += i.subject + i.reply + i.headers + i.payload;
+            if (current && core.publish(subject, payload, reply, headers)) {
                 box.messages.fetch_add(1, std::memory_order_relaxed);
                 box.bytes.fetch_add(payload.size(), std::memory_order_relaxed);
             } else {

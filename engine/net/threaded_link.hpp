@@ -22,7 +22,9 @@ class threaded_link final : public nats_link {
     ~threaded_link() override;
 
     void start() override;
-    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply) override;
+    bool publish(std::string_view subject, std::span<const std::uint8_t> payload, std::string_view reply, std::string_view headers) override;
+    void subscribe(std::uint64_t id, subscription_request wanted) override;
+    void unsubscribe(std::uint64_t id) override;
     void flush() override;
     void stop_receiving(std::int64_t limit_ns, std::function<void()> done) override;
     void close(std::int64_t limit_ns, std::function<void()> done) override;
@@ -32,15 +34,17 @@ class threaded_link final : public nats_link {
   private:
     /// From the loop thread to the shard. Outlives the link in handlers that are already posted.
     struct inbox : link_handler, std::enable_shared_from_this<inbox> {
-        explicit inbox(boost::asio::io_context& s) : shard(s) {}
+        inbox(boost::asio::io_context& s, std::size_t max_bytes) : shard(s), pause_above_bytes(max_bytes) {}
         void on_messages(std::span<inbound_message> batch) override;                       // loop thread
         void on_status(std::uint32_t link, const link_status& now) override;               // loop thread
         void deliver();                                                                    // shard
         void schedule_locked();
 
         boost::asio::io_context& shard;
+        const std::size_t pause_above_bytes;
         std::mutex mutex;
         std::vector<inbound_message> messages;
+        std::size_t waiting_bytes = 0;  // of `messages`
         std::vector<link_status> changes;
         bool scheduled = false;
         bool paused = false;
@@ -51,9 +55,9 @@ class threaded_link final : public nats_link {
         link_status status;
         std::uint64_t messages_in = 0, bytes_in = 0;
     };
-    /// One flush: subjects, replies and payloads end to end.
+    /// One flush: subjects, replies, headers and payloads end to end.
     struct outgoing {
-        struct item { std::uint32_t subject, reply, payload; };
+        struct item { std::uint32_t subject, reply, headers, payload; };
         std::uint64_t generation = 0;
         std::vector<item> items;
         std::vector<std::uint8_t> bytes;

@@ -65,7 +65,8 @@ struct instance_options {
     std::string type;         ///< factory type; empty = the only factory of that kind
     std::string config_json;  ///< `config`, converted to JSON; resolve_instance() puts in what references stand for
     std::vector<config_reference> references;
-    std::vector<std::string> uses;    ///< `uses: [keys/local, store/main]`: instances it may call
+    std::vector<std::string> uses;    ///< `uses: [keys/local, store/main, nats/main]`: instances it may call, clusters it may connect to
+    std::vector<int> uses_lines;      ///< beside uses
     std::uint32_t max_in_flight = 0;  ///< 0 = default_max_in_flight()
     std::int64_t timeout_ns = 0;      ///< 0 = what the request's deadline leaves
     breaker_settings breaker;
@@ -81,6 +82,7 @@ struct nats_options {
     net::link_options link;             ///< urls, credentials (creds|nkey|user+password_file), tls
     std::uint32_t links_per_server = 2; ///< 1..16 for each shard; plus one cold link
     std::optional<net::link_options> system;  ///< `system: {credentials...}`, urls default to those above
+    std::optional<net::link_options> plugin_link;  ///< `plugin_link: {credentials...}`: as whom plugins connect (nats/1); none = none may
     int line = 0;
 };
 

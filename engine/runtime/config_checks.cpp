@@ -38,7 +38,9 @@ bool holds_seed(std::string_view text) {
 // `key` is empty where names mean something else: rules, and the labels under `files` of a key provider.
 void refuse_secrets(const node& n, const std::string& path, std::string_view key, const policy::reporter& to) {
     if (n.is_scalar() && !n.text.empty() && !n.from_environment) {
-        if (std::ranges::find(secret_names, key) != std::end(secret_names)) {
+        // "file:PATH" is how a plugin's own secrets are written (ext/draft/secrets.h).
+        const bool elsewhere = n.text.starts_with("file:") && path.find(".config.") != std::string::npos;
+        if (!elsewhere && std::ranges::find(secret_names, key) != std::end(secret_names)) {
             to.error(n.line, path, fmt::format("a secret does not belong in the configuration; put it into a file of its own and write {}_file: <file>, or {}: ${{VARIABLE}} where only a value is taken", key, key));
         } else if (holds_seed(n.text)) {
             to.error(n.line, path, "holds the seed of a key: consider that key lost, make a new one and keep its seed in a file of its own");
@@ -63,6 +65,7 @@ class checker {
         accounts();
         links();
         backends();
+        uses();
         budgets();
     }
 
@@ -180,6 +183,37 @@ class checker {
             const bool used = c_.policy == nullptr || std::ranges::find(c_.policy->stores(), s.name) != c_.policy->stores().end();
             if (!used) warning({"stores", s.name}, "is in no rule's grant, so it is never looked into");
         }
+    }
+
+    // Found out when the plugin asks, it would be found out at night.
+    void uses() {
+        const auto names_of = [](const auto& list) {
+            std::vector<std::string_view> names;
+            for (const auto& e : list) names.push_back(e.name);
+            return names;
+        };
+        const auto keys = names_of(c_.keys), stores = names_of(c_.stores), clusters = names_of(c_.nats);
+        const auto look = [&](std::string_view part, const instance_options& i) {
+            for (std::size_t n = 0; n < i.uses.size(); ++n) {
+                const std::string_view use = i.uses[n];
+                const auto slash = std::min(use.find('/'), use.size() - 1);
+                const auto kind = use.substr(0, slash), name = use.substr(slash + 1);
+                const auto* among = kind == "keys" ? &keys : kind == "store" ? &stores : kind == "nats" ? &clusters : nullptr;
+                if (among == nullptr) continue;  // reported already
+                const auto say = [&](std::string text) { in_.to.error(i.uses_lines[n], fmt::format("{}.{}.uses[{}]", part, i.name, n), std::move(text)); };
+                if (std::ranges::find(*among, name) == among->end()) {
+                    const auto near = policy::nearest(name, *among);
+                    say(fmt::format("nothing is named \"{}\" under {}:{}", name, kind == "store" ? "stores" : kind,
+                                    near.empty() ? std::string() : fmt::format("; did you mean {}/{}?", kind, near)));
+                } else if (kind == "nats" && !std::ranges::find(c_.nats, name, &nats_options::name)->plugin_link) {
+                    say(fmt::format("the cluster \"{}\" has no plugin_link: {{credentials: ...}}, so no plugin may connect to it; give plugins a user of their own there", name));
+                } else if (std::ranges::find(i.uses.begin(), i.uses.begin() + static_cast<std::ptrdiff_t>(n), use) != i.uses.begin() + static_cast<std::ptrdiff_t>(n)) {
+                    say(fmt::format("names {} twice", use));
+                }
+            }
+        };
+        for (const auto& s : instance_sections)
+            for (const auto& i : c_.*s.list) look(s.name, i);
     }
 
     void budgets() {

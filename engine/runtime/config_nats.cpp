@@ -18,8 +18,9 @@ namespace {
 
 constexpr std::int64_t millisecond = 1'000'000;
 
-constexpr auto cluster_table = keys_of("cluster", "name", "urls", "credentials", "tls", "links_per_server", "system", "reconnect_wait", "reconnect_wait_max", "max_pending_out");
+constexpr auto cluster_table = keys_of("cluster", "name", "urls", "credentials", "tls", "links_per_server", "system", "plugin_link", "reconnect_wait", "reconnect_wait_max", "max_pending_out");
 constexpr auto system_table = keys_of("system", "urls", "credentials", "tls");
+constexpr auto plugin_link_table = keys_of("plugin_link", "urls", "credentials", "tls");
 constexpr auto credentials_table = keys_of("credentials", "creds", "nkey", "user", "password", "password_file");
 constexpr auto secret_file_table = keys_of("secret_file", "file");
 constexpr auto tls_table = keys_of("tls", "ca_file", "cert_file", "key_file", "server_name");
@@ -162,21 +163,31 @@ void read_nats(const section& root, loading& in) {
         s.duration("reconnect_wait_max", o.link.reconnect_wait_max_ns, 10 * millisecond, 300'000 * millisecond);
         if (o.link.reconnect_wait_max_ns < o.link.reconnect_wait_ns) s.error("reconnect_wait_max", "is shorter than reconnect_wait");
         s.size("max_pending_out", o.link.max_pending_out, 64 << 10, 1 << 30);
-        if (const node* system = s.find("system")) {
-            const section y(in.to, *system, s.path_of("system"), system_table);
+        // Another user of the same cluster.
+        const auto other = [&](std::string_view key, const key_table& table) -> std::optional<net::link_options> {
+            const node* n = s.find(key);
+            if (n == nullptr) return std::nullopt;
+            const section y(in.to, *n, s.path_of(key), table);
             net::link_options link = o.link;
-            link.name = o.name + "-system";
+            link.name = fmt::format("{}-{}", o.name, key);
             std::vector<parsed_url> own;
             if (y.find("urls") != nullptr) links.urls(y, link, own);
             link.login = net::no_credentials{};
             if (y.required("credentials") != nullptr) links.credentials(y, link);
             if (y.find("tls") != nullptr) links.tls(y, link);
-            o.system = std::move(link);
-        }
+            return link;
+        };
+        o.system = other("system", system_table);
+        o.plugin_link = other("plugin_link", plugin_link_table);
+        const auto same_user = [&](const net::link_options& link) {
+            return !std::holds_alternative<net::no_credentials>(link.login) && link.login == o.plugin_link->login;
+        };
+        if (o.plugin_link && (same_user(o.link) || (o.system && same_user(*o.system))))
+            s.error("plugin_link", "logs in as the engine itself does; plugins need a user of their own, who sees neither logins nor the system account");
         in.value.nats.push_back(std::move(o));
     }
 }
 
-std::vector<key_table> nats_key_tables() { return {cluster_table, system_table, credentials_table, secret_file_table, tls_table}; }
+std::vector<key_table> nats_key_tables() { return {cluster_table, system_table, plugin_link_table, credentials_table, secret_file_table, tls_table}; }
 
 }  // namespace callgate::runtime

@@ -223,8 +223,11 @@ void read_instances(const section& root, std::string_view key, std::vector<insta
         for (std::size_t n = 0; n < i.uses.size(); ++n) {
             const std::string_view use = i.uses[n];
             const auto name = use.substr(std::min(use.find('/'), use.size() - 1) + 1);
-            if ((!use.starts_with("keys/") && !use.starts_with("store/")) || !is_identifier(name, true))
-                s.error("uses", fmt::format("\"{}\" is not an instance a plugin can call; write keys/<name> or store/<name>", use));
+            const bool cluster = use.starts_with("nats/");  // named as read_nats has it; check_together looks it up
+            const node* list = s.find("uses");
+            i.uses_lines.push_back(n < list->items.size() ? list->items[n].line : list->line);
+            if (!cluster && ((!use.starts_with("keys/") && !use.starts_with("store/")) || !is_identifier(name, true)))
+                s.error("uses", fmt::format("\"{}\" is nothing a plugin can use; write keys/<name>, store/<name> or nats/<cluster>", use));
         }
         const node* config = s.find("config");
         if (config != nullptr && config->type != node::kind::null && !config->is_mapping()) {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The daemon itself: needs every other room.
-add_library(callgate_runtime STATIC admin_server.cpp assembly.cpp audit_line.cpp audit_trail.cpp instance_config.cpp serve.cpp shard.cpp status.cpp
+add_library(callgate_runtime STATIC admin_server.cpp assembly.cpp audit_line.cpp audit_trail.cpp instance_config.cpp plugin_links.cpp serve.cpp shard.cpp status.cpp
             supervisor.cpp supervisor_audit.cpp supervisor_clusters.cpp supervisor_modules.cpp supervisor_status.cpp)
 target_link_libraries(callgate_runtime PUBLIC callgate_config callgate_flow callgate_host callgate_net callgate_observe
                       PRIVATE Boost::json fmt::fmt OpenSSL::SSL)

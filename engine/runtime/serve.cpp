@@ -6,6 +6,7 @@
 
 #include "engine/runtime/instance_config.hpp"
 #include "engine/runtime/instance_sections.hpp"
+#include "engine/runtime/plugin_links.hpp"
 #include "engine/runtime/supervisor.hpp"
 
 namespace callgate::runtime {
@@ -85,6 +86,7 @@ std::vector<finding> check(const std::string& config_path) {
         if (!resolved.value) return;
         auto options = host_options(resolved.value->options, c);
         options.secrets = resolved.value->secrets;
+        options.nats = idle_openers(o);
         auto made = host.make_instance(section.abi_kind, std::move(options));
         if (!made) return add(made.error().message());
         if (auto gone = (*made)->destroy(); !gone) add(gone.error().message());

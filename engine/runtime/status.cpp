@@ -176,6 +176,24 @@ std::string render_metrics(const status& s) {
         for (const auto& [outcome, n] : {std::pair{"hit", l.hits}, {"found", l.found}, {"missing", l.missing}, {"unavailable", l.unavailable}})
             out.sample("callgate_store_lookups_total", {{"instance", i.name}, {"outcome", outcome}}, n);
     }
+    auto per_connection = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
+        out.family(name, type, help);
+        for (const auto& i : s.instances)
+            for (const auto& n : i.nats) out.sample(name, {{"kind", i.kind}, {"instance", i.name}, {"cluster", n.cluster}}, std::uint64_t{value(n)});
+    };
+    per_connection("callgate_instance_nats_connected", "gauge", "1 when the connection of a plugin instance to a cluster is up.",
+                   [](const host::nats_report& n) { return n.connected ? 1u : 0u; });
+    per_connection("callgate_instance_nats_published_total", "counter", "Messages a plugin instance published, requests included.",
+                   [](const host::nats_report& n) { return n.published; });
+    per_connection("callgate_instance_nats_received_total", "counter", "Messages that came for subscriptions of a plugin instance.",
+                   [](const host::nats_report& n) { return n.received; });
+    per_connection("callgate_instance_nats_slow_total", "counter", "Messages dropped because a plugin instance was too slow to take them.",
+                   [](const host::nats_report& n) { return n.lost_in; });
+    per_connection("callgate_instance_nats_unsent_total", "counter", "Messages of a plugin instance that its connection did not take.",
+                   [](const host::nats_report& n) { return n.lost_out; });
+    per_connection("callgate_instance_nats_requests_total", "counter", "Requests of a plugin instance.", [](const host::nats_report& n) { return n.requests; });
+    per_connection("callgate_instance_nats_requests_failed_total", "counter", "Requests of a plugin instance that ended without an answer.",
+                   [](const host::nats_report& n) { return n.failed; });
     out.family("callgate_audit_records_total", "counter", "Audit records, by outcome.");
     out.sample("callgate_audit_records_total", {{"outcome", "written"}}, s.audit_written);
     out.sample("callgate_audit_records_total", {{"outcome", "lost"}}, s.audit_lost);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/host/metrics_service.hpp"
+#include "engine/host/nats_service.hpp"
 #include "engine/host/operations.hpp"
 #include "engine/observe/shard_metrics.hpp"
 #include "engine/runtime/shard.hpp"
@@ -29,6 +30,7 @@ struct instance_report {
         std::uint64_t hits = 0, found = 0, missing = 0, unavailable = 0;
     };
     std::optional<lookup_report> lookups;  ///< of a claim store
+    std::vector<host::nats_report> nats;  ///< its connections (nats/1)
     std::shared_ptr<const host::metrics_service> own_metrics;  ///< what the plugin itself counts (metrics/1)
     bool in_use = true;               ///< false: a backend that no route asks
 };

@@ -183,10 +183,11 @@ result<void> supervisor::make_instances(candidate& c) {
     auto make = [&](const instance_section& section, const instance_options& o) -> result<void> {
         const auto kind = section.abi_kind;
         const auto key = std::string(section.kind) + "/" + o.name;
+        auto connections = plugin_links_fingerprint(o, c.settings);
         // A key provider is made anew each time: behind an unchanged path may lie another seed, and a rotation that
         // silently keeps the old key is found out when the servers refuse its signatures.
         if (current_ && kind != CG_KIND_KEY_PROVIDER) {
-            if (auto old = current_->instances.find(key); old != current_->instances.end() && same(old->second->options, o)) {
+            if (auto old = current_->instances.find(key); old != current_->instances.end() && same(old->second->options, o) && old->second->connections == connections) {
                 c.instances[key] = old->second;
                 return {};
             }
@@ -199,10 +200,12 @@ result<void> supervisor::make_instances(candidate& c) {
             if (f.level == finding::severity::error) return make_error(errc::invalid, f.message());
         auto options = host_options(resolved.value->options, c.settings);
         options.secrets = resolved.value->secrets;
+        options.nats = plugin_links_->openers(o, c.settings);
         auto made = host_->make_instance(kind, std::move(options));
         if (!made) return make_error(made.error().code, made.error().message(), where);
         auto r = std::make_shared<running_instance>();
         r->options = o;
+        r->connections = std::move(connections);
         r->section = &section;
         r->instance = std::move(*made);
         c.instances[key] = r;
@@ -492,8 +495,11 @@ void supervisor::finish_stop() {
         boost::system::error_code ignored;
         signals_.cancel(ignored);
         tick_timer_.cancel();
-        if (exit_code_ == 0) log::info("callgate stopped");
-        control_.stop();
+        // What plugins published while they stopped still goes out.
+        plugin_links_->when_closed(second, [this] {
+            if (exit_code_ == 0) log::info("callgate stopped");
+            control_.stop();
+        });
     });
 }
 

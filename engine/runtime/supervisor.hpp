@@ -20,6 +20,7 @@
 #include "engine/runtime/assembly.hpp"
 #include "engine/runtime/config.hpp"
 #include "engine/runtime/instance_sections.hpp"
+#include "engine/runtime/plugin_links.hpp"
 #include "engine/runtime/shard.hpp"
 #include "engine/runtime/status.hpp"
 
@@ -48,6 +49,7 @@ class supervisor {
     struct running_instance {
         instance_options options;
         const instance_section* section = nullptr;
+        std::string connections;  // plugin_links_fingerprint
         bool started = false;
         std::shared_ptr<host::store_lookup> lookup;  // of a claim store
         std::shared_ptr<host::audit_sink> sink;      // of an audit sink
@@ -125,6 +127,7 @@ class supervisor {
     boost::asio::steady_timer tick_timer_;
     std::vector<std::unique_ptr<shard>> shards_;
     const std::shared_ptr<audit_relay> audit_relay_ = std::make_shared<audit_relay>(clock_);
+    const std::shared_ptr<plugin_links> plugin_links_ = std::make_shared<plugin_links>(control_);
     std::unique_ptr<host::plugin_host> host_;
     std::unique_ptr<admin_server> admin_;
     admin_options admin_options_;
@@ -144,6 +147,8 @@ class supervisor {
     status status_;
 };
 
+/// What makes two links the same, but for their names and subscriptions.
+[[nodiscard]] std::string fingerprint(const net::link_options& o);
 /// What makes two entries of `nats:` the same links.
 [[nodiscard]] std::string fingerprint(const nats_options& n, const callout_options& c);
 

@@ -26,7 +26,9 @@ net::link_options callout_links(const nats_options& n, const callout_options& c)
     return o;
 }
 
-std::string of(const net::link_options& o) {
+}  // namespace
+
+std::string fingerprint(const net::link_options& o) {
     std::string s;
     auto add = [&](const std::string& v) { s += std::to_string(v.size()) + ":" + v + ","; };
     for (const auto& u : o.urls) add(u);
@@ -46,11 +48,9 @@ std::string of(const net::link_options& o) {
     return s;
 }
 
-}  // namespace
-
 std::string fingerprint(const nats_options& n, const callout_options& c) {
-    std::string s = of(n.link) + "#" + std::to_string(n.links_per_server) + "#" + c.queue + "#";
-    if (n.system) s += of(*n.system);
+    std::string s = fingerprint(n.link) + "#" + std::to_string(n.links_per_server) + "#" + c.queue + "#";
+    if (n.system) s += fingerprint(*n.system);
     return s;
 }
 

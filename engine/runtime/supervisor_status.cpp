@@ -61,6 +61,7 @@ void supervisor::publish_status() {
             r.in_use = i->is(CG_KIND_CLAIM_STORE) ? looked_up.contains(r.name) : !i->is(CG_KIND_AUTH_BACKEND) || asked.contains(r.name);
             if (i->instance) {
                 const auto& m = i->instance->metrics();
+                r.nats = i->instance->nats();
                 r.started = m.started;
                 r.completed = m.completed;
                 r.failed = m.failed;

@@ -4,6 +4,7 @@
 #include <callgate/sdk/extensions_fd.hpp>
 #include <callgate/sdk/extensions_instance.hpp>
 #include <callgate/sdk/extensions_metrics.hpp>
+#include <callgate/sdk/extensions_nats.hpp>
 #include <callgate/sdk/extensions_secrets.hpp>
 #include <callgate/sdk/extensions_worker.hpp>
 #include <callgate/sdk/testing/fake_host.hpp>
@@ -191,6 +192,59 @@ TEST(capabilities, other_instances_are_called_when_the_configuration_lists_them)
     const auto committed = make<cg_claim_committed>();
     fake.answer_call(calls[0].id, CG_OK, &committed);
     EXPECT_EQ(status, CG_OK);
+}
+
+TEST(capabilities, nats_publishes_subscribes_and_requests_as_far_as_the_configuration_allows) {
+    fake_host fake;
+    const host_ref host(fake.get());
+    EXPECT_EQ(thrown([&] { nats_client other(host, "main"); }), CG_E_PERMISSION);
+    fake.nats().allow("main");
+    std::string seen;
+    cg_status last = CG_OK;
+    {
+        nats_client nats(host, "main");
+        const std::uint8_t body[] = {'h', 'i'};
+        EXPECT_EQ(nats.publish({"a.b", body, {{"Trace", "1"}}}), CG_OK);
+        ASSERT_EQ(fake.nats().published().size(), 1u);
+        EXPECT_EQ(fake.nats().published()[0].payload, "hi");
+        EXPECT_EQ(fake.nats().published()[0].headers, (std::vector<std::pair<std::string, std::string>>{{"Trace", "1"}}));
+        std::uint64_t once = 0;
+        once = nats.subscribe("feed.*", [&](const nats_incoming& m) {
+            seen += std::string(m.subject()) + "=" + std::string(m.text()) + "/" + std::string(m.header("K")) + std::to_string(m.lost()) + " ";
+            nats.unsubscribe(once);
+        }, "group");
+        EXPECT_EQ(fake.nats().subscribed(), std::vector<std::string>{"feed.* group"});
+        EXPECT_EQ(fake.nats().deliver({"feed.a.b", "x"}), 0u);
+        EXPECT_EQ(fake.nats().deliver({"feed.a", "x", {}, {{"K", "v"}}}, 3), 1u);
+        EXPECT_EQ(fake.nats().deliver({"feed.a", "x"}), 0u);
+        EXPECT_EQ(seen, "feed.a=x/v3 ");
+        nats.subscribe("bad.>", [](const nats_incoming&) { throw std::runtime_error("broken"); });
+        EXPECT_EQ(fake.nats().deliver({"bad.x"}), 1u);
+        EXPECT_TRUE(fake.logged("broken"));
+        std::uint64_t id = 0;
+        const auto keep = [&](cg_status s, const nats_incoming* m) { last = s, seen = m == nullptr ? "none" : m->text(); };
+        EXPECT_EQ(nats.request({"svc"}, keep, std::chrono::seconds(2), 7, &id), CG_OK);
+        ASSERT_EQ(fake.nats().requests().size(), 1u);
+        EXPECT_EQ(fake.nats().requests()[0].timeout_ns, 2'000'000'000);
+        EXPECT_EQ(fake.nats().requests()[0].op, 7u);
+        nats.cancel(id);
+        EXPECT_EQ(fake.nats().cancelled(), std::vector<std::uint64_t>{id});
+        EXPECT_TRUE(fake.nats().answer(id, CG_OK, {"", "yes"}));
+        EXPECT_EQ(seen, "yes");
+        EXPECT_EQ(nats.request({"svc"}, keep, {}, 0, &id), CG_OK);
+        EXPECT_TRUE(fake.nats().answer(id, CG_E_NOT_FOUND));
+        EXPECT_EQ(last, CG_E_NOT_FOUND);
+        EXPECT_EQ(seen, "none");
+        fake.nats().connected(false);
+        EXPECT_EQ(nats.status().connected, 0);
+        EXPECT_EQ(nats.publish({"a"}), CG_E_UNAVAILABLE);
+        EXPECT_EQ(nats.request({"svc"}, keep), CG_E_UNAVAILABLE);
+    }
+    EXPECT_TRUE(fake.nats().subscribed().empty());
+    EXPECT_EQ(thrown([&] {
+        fake.withhold(CG_EXT_NATS);
+        nats_client none(host, "main");
+    }), CG_E_UNSUPPORTED);
 }
 
 }  // namespace

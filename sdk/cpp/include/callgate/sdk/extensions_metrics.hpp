@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <callgate/abi/ext/draft/metrics.h>
+#include <callgate/abi/ext/metrics.h>
 #include <callgate/sdk/host.hpp>
 #include <initializer_list>
 #include <span>
 #include <utility>
 #include <vector>
 
-/// metrics/1 (draft) with owners. Define them in create or start: the host refuses it later.
+/// metrics/1 with owners. Define them in create or start: the host refuses it later.
 namespace callgate::sdk {
 
 namespace ext {

@@ -5,11 +5,12 @@
 #include <callgate/abi/ext/draft/events.h>
 #include <callgate/abi/ext/draft/fd.h>
 #include <callgate/abi/ext/draft/instance.h>
-#include <callgate/abi/ext/draft/metrics.h>
+#include <callgate/abi/ext/metrics.h>
 #include <callgate/abi/ext/draft/secrets.h>
 #include <callgate/abi/ext/draft/worker.h>
 #include <algorithm>
 #include <atomic>
+#include <callgate/sdk/testing/fake_nats.hpp>
 #include <callgate/sdk/value.hpp>
 #include <cstdint>
 #include <functional>
@@ -129,6 +130,9 @@ class fake_capabilities {
         const std::lock_guard lock(mutex_);
         return audited_;
     }
+
+    // ---- nats/1
+    [[nodiscard]] fake_nats& nats() noexcept { return nats_; }
 
     // ---- instance/1
     /// What the configuration lists under `uses`: "keys/local", "store/main".
@@ -252,6 +256,7 @@ class fake_capabilities {
     std::uint64_t last_id_ = 0;
     std::vector<std::string> invalidated_, audited_;
     std::vector<std::string> uses_, targets_;
+    fake_nats nats_;
     std::vector<fake_call> calls_;
     std::uint64_t last_call_ = 0;
 };
@@ -343,6 +348,15 @@ struct fake_capabilities::tables {
             me.audited_.push_back(std::move(text));
             return CG_OK;
         }};
+    static constexpr cg_nats_api nats = {
+        sizeof(cg_nats_api), 0,
+        [](const cg_host* h, cg_str cluster, cg_nats* n, cg_errbuf*) noexcept -> cg_status { return self(h).nats_.open(cluster, n); },
+        [](const cg_host* h, cg_nats n, cg_nats_status* s) noexcept -> cg_status { return self(h).nats_.status(n, s); },
+        [](const cg_host* h, cg_nats n, const cg_nats_message* m) noexcept -> cg_status { return self(h).nats_.publish(n, m); },
+        [](const cg_host* h, cg_nats n, const cg_nats_subscription* s, std::uint64_t* id) noexcept -> cg_status { return self(h).nats_.subscribe(n, s, id); },
+        [](const cg_host* h, cg_nats, std::uint64_t id) noexcept -> cg_status { return self(h).nats_.unsubscribe(id); },
+        [](const cg_host* h, cg_nats n, const cg_nats_request* r, std::uint64_t* id) noexcept -> cg_status { return self(h).nats_.request(n, r, id); },
+        [](const cg_host* h, cg_nats, std::uint64_t id) noexcept { self(h).nats_.cancel(id); }};
     static constexpr cg_instance_api instances = {
         sizeof(cg_instance_api), 0,
         [](const cg_host* h, std::uint32_t kind, cg_str name, cg_target* target) noexcept -> cg_status {
@@ -401,6 +415,7 @@ inline const void* fake_capabilities::find_draft(std::string_view id) noexcept {
     if (id == CG_EXT_CACHE_INVALIDATE) return &tables::caches;
     if (id == CG_EXT_INSTANCE) return &tables::instances;
     if (id == CG_EXT_AUDIT) return &tables::audit;
+    if (id == CG_EXT_NATS) return &tables::nats;
     return nullptr;
 }
 

@@ -2,9 +2,9 @@
  * Metrics of an instance, shown by the admin listener's /metrics as
  *   callgate_plugin_<name>{kind="...",instance="...",<labels>}
  * They are defined in create and start and never after: a scrape needs no lock, and what a stranger sends can
- * never become a name or a label value. DRAFT: the id stays when it is promoted. */
-#ifndef CALLGATE_ABI_EXT_DRAFT_METRICS_H
-#define CALLGATE_ABI_EXT_DRAFT_METRICS_H
+ * never become a name or a label value. */
+#ifndef CALLGATE_ABI_EXT_METRICS_H
+#define CALLGATE_ABI_EXT_METRICS_H
 #include <callgate/abi/host.h>
 #ifdef __cplusplus
 extern "C" {
@@ -26,13 +26,13 @@ extern "C" {
 
 typedef uint32_t cg_metric; /* handle, unique within the instance; 0 = none: add, set and observe do nothing */
 
-/* An element with a stride. since 1.0 (draft) */
+/* An element with a stride. since 1.0 */
 typedef struct cg_metric_label {
     cg_str name;  /* [a-z_]{1,60}, not beginning with "__"; not "le", "kind", "instance" */
     cg_str value; /* 1 to 100 bytes of printable ASCII; fixed here, so never taken from a request */
 } cg_metric_label;
 
-/* Lifetime: call. since 1.0 (draft) */
+/* Lifetime: call. since 1.0 */
 typedef struct cg_metric_definition {
     uint32_t struct_size;
     uint32_t kind; /* CG_METRIC_COUNTER, ... */
@@ -49,18 +49,18 @@ typedef struct cg_metric_definition {
 typedef struct cg_metrics_api {
     uint32_t struct_size;
     uint32_t reserved;
-    /* [control] since 1.0 (draft). In create and until start has completed; later: CG_E_PERMISSION. CG_E_INVALID: a rule
+    /* [control] since 1.0. In create and until start has completed; later: CG_E_PERMISSION. CG_E_INVALID: a rule
      * above is broken, `error` says which; CG_E_BUSY: CG_METRICS_MAX are defined. `*metric` is valid for the instance's life. */
     cg_status (*define)(const cg_host* host, const cg_metric_definition* definition, cg_metric* metric, cg_errbuf* error);
-    /* [any] since 1.0 (draft). All three: no lock, no allocation; each shard index has memory of its own, so that shards do not
+    /* [any] since 1.0. All three: no lock, no allocation; each shard index has memory of its own, so that shards do not
      * slow each other down. `shard` is the caller's shard or CG_METRIC_NO_SHARD. A handle of another kind: nothing happens.
      * Counter: n more. */
     void (*add)(const cg_host* host, cg_metric metric, uint32_t shard, uint64_t n);
-    /* [any] since 1.0 (draft). Gauge: the part of this shard index becomes `value`. */
+    /* [any] since 1.0. Gauge: the part of this shard index becomes `value`. */
     void (*set)(const cg_host* host, cg_metric metric, uint32_t shard, int64_t value);
-    /* [any] since 1.0 (draft). Gauge: the part of this shard index changes by `delta`. */
+    /* [any] since 1.0. Gauge: the part of this shard index changes by `delta`. */
     void (*change)(const cg_host* host, cg_metric metric, uint32_t shard, int64_t delta);
-    /* [any] since 1.0 (draft). Histogram; values below 0 count as 0. */
+    /* [any] since 1.0. Histogram; values below 0 count as 0. */
     void (*observe)(const cg_host* host, cg_metric metric, uint32_t shard, int64_t value);
 } cg_metrics_api;
 #ifdef __cplusplus
