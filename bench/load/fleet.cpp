@@ -39,6 +39,11 @@ void fleet::begin(std::int64_t now) {
     for (std::size_t i = 0; i < clients_.size(); ++i) wait_until(i, library_.waits_from_attempt ? now : now + jitter());
 }
 
+void fleet::begin_at(std::size_t index, std::int64_t due) {
+    if (clients_.at(index).now != state::idle) throw std::logic_error("a client began twice");
+    wait_until(index, due);
+}
+
 void fleet::again(std::size_t index, std::int64_t now) {
     const auto pause = library_.wait_ns + jitter();
     const auto& c = clients_.at(index);

@@ -36,6 +36,8 @@ class fleet {
     /// All lost their connection some time ago and the first wait is over: each is due at `now` plus its jitter, in nats.js
     /// at `now`.
     void begin(std::int64_t now);
+    /// A client that was never connected tries first at `due`.
+    void begin_at(std::size_t client, std::int64_t due);
     /// One connection was lost just now.
     void lost(std::size_t client, std::int64_t now);
     /// A client whose time has come; it is trying from now on.

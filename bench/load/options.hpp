@@ -55,7 +55,7 @@ struct client_options : common_options {
     double kick_after_s = 0;    ///< hold: closes all connections then; 0: only on SIGUSR1
 };
 
-/// Exit codes: 0 fine; 1 replies were invalid or doubled (peer), or a client was closed for good (clients, hold); 2 could not run.
+/// Exit codes: 0 it ran; 1 replies were invalid or doubled (peer). What keeps it from running throws std::runtime_error: 2.
 int run_peer(const peer_options& options);
 int run_clients(const client_options& options);
 
