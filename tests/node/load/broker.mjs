@@ -26,8 +26,9 @@ export function broker_deployment({ xkey = false } = {}) {
     system_account: SYS` };
 }
 
-export function credentials_file(dir, lines) {
-  const file = path.join(dir, "credentials.txt");
+let files = 0;
+function credentials_file(dir, lines) {
+  const file = path.join(dir, `credentials_${files++}.txt`);
   fs.writeFileSync(file, lines.join("\n") + "\n", { mode: 0o600 });
   return file;
 }
@@ -61,7 +62,8 @@ export async function callout_stage({ version = "2.15.1", xkey = false, user_cou
 export function finish({ deployment, server, gate, lines, service }) {
   const dir = scratch_dir("callgate-load-");
   const made = { deployment, server, gate, service, dir };
-  made.credentials = credentials_file(dir, lines);
+  made.credentials_of = (other) => credentials_file(dir, other);
+  made.credentials = made.credentials_of(lines);
   made.client_args = ["--url", `nats://127.0.0.1:${server.port}`, "--credentials", made.credentials];
   made.peer_args = ["--url", `nats://peer:pwd@127.0.0.1:${server.port}`, "--credentials", made.credentials, "--issuer", deployment.issuer.public,
     ...(deployment.xkey ? ["--xkey", deployment.xkey.public] : []), ...(gate ? ["--pid", `service=${gate.pid}`] : []), "--pid", `nats-server=${server.process.child.pid}`];
