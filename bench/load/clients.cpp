@@ -254,10 +254,8 @@ class client_run {
         } else {
             sessions_.erase(client);
             if (!o_.retry) ++gone_;
-            else if (!how.auth_error) fleet_->failed(client, now);
-            else if (fleet_->refused(client, now)) ++current_.closed;
+            else if (how.auth_error ? fleet_->refused(client, now) : fleet_->failed(client, now)) ++current_.closed;
             else pump_soon();
-            if (o_.retry) pump_soon();
         }
         settle();
     }

@@ -16,6 +16,7 @@ std::optional<client_library> find_library(std::string_view name) noexcept {
         made.name = "nats.js";
         made.waits_from_attempt = true;
         made.timeout_ns = 20'000'000'000;
+        made.max_attempts = 10;
     } else {
         return std::nullopt;
     }
@@ -54,7 +55,7 @@ void fleet::lost(std::size_t index, std::int64_t now) {
     auto& c = clients_.at(index);
     if (c.now == state::in) --in_;
     else if (c.now != state::idle) throw std::logic_error("a client that was not connected lost its connection");
-    c.refusals = 0;
+    c.refusals = c.failures = 0;
     // It connected long before: nats.js dials at once.
     if (library_.waits_from_attempt) wait_until(index, std::max(now, c.attempt_at + library_.wait_ns));
     else again(index, now);
@@ -81,7 +82,7 @@ void fleet::entered(std::size_t index) {
     auto& c = clients_.at(index);
     if (c.now != state::trying) throw std::logic_error("a client that was not trying is in");
     c.now = state::in;
-    c.refusals = 0;
+    c.refusals = c.failures = 0;
     --trying_;
     ++in_;
 }
@@ -89,20 +90,27 @@ void fleet::entered(std::size_t index) {
 bool fleet::refused(std::size_t index, std::int64_t now) {
     auto& c = clients_.at(index);
     if (c.now != state::trying) throw std::logic_error("a client that was not trying was refused");
-    --trying_;
-    if (library_.closed_after != 0 && ++c.refusals >= library_.closed_after) {
-        c.now = state::closed;
-        ++closed_;
-        return true;
-    }
-    again(index, now);
-    return false;
+    ++c.refusals;
+    return close_or_again(index, now);
 }
 
-void fleet::failed(std::size_t index, std::int64_t now) {
+bool fleet::failed(std::size_t index, std::int64_t now) {
     if (clients_.at(index).now != state::trying) throw std::logic_error("a client that was not trying has failed");
+    return close_or_again(index, now);
+}
+
+bool fleet::close_or_again(std::size_t index, std::int64_t now) {
+    auto& c = clients_[index];
     --trying_;
-    again(index, now);
+    ++c.failures;
+    const bool gives_up = (library_.closed_after != 0 && c.refusals >= library_.closed_after) || (library_.max_attempts != 0 && c.failures >= library_.max_attempts);
+    if (!gives_up) {
+        again(index, now);
+        return false;
+    }
+    c.now = state::closed;
+    ++closed_;
+    return true;
 }
 
 }  // namespace callgate::load

@@ -21,6 +21,9 @@ struct client_library {
     /// Authorization errors in a row after which the client is closed for good. Read in nats.go (processAuthError) and
     /// nats.js (handleAuthError): the second one of the same server. 0: never (IgnoreAuthErrorAbort).
     std::uint32_t closed_after = 2;
+    /// Failed attempts of any kind in a row after which the pool is empty and the client closed: MaxReconnect of nats.go and
+    /// libnats, maxReconnectAttempts of nats.js. 0: never.
+    std::uint32_t max_attempts = 60;
 };
 /// "nats.go", "nats.js", "libnats", or nullopt.
 [[nodiscard]] std::optional<client_library> find_library(std::string_view name) noexcept;
@@ -49,8 +52,9 @@ class fleet {
     void entered(std::size_t client);
     /// Authorization error. True: the client is closed for good.
     bool refused(std::size_t client, std::int64_t now);
-    /// Any other failure: connection refused, own timeout. It leaves the number of authorization errors as it was.
-    void failed(std::size_t client, std::int64_t now);
+    /// Any other failure: connection refused, own timeout. It leaves the number of authorization errors as it was. True: it was
+    /// the last attempt.
+    bool failed(std::size_t client, std::int64_t now);
 
     [[nodiscard]] std::size_t size() const noexcept { return clients_.size(); }
     [[nodiscard]] state state_of(std::size_t client) const { return clients_.at(client).now; }
@@ -63,7 +67,7 @@ class fleet {
   private:
     struct member {
         state now = state::idle;
-        std::uint32_t refusals = 0;
+        std::uint32_t refusals = 0, failures = 0;
         std::int64_t attempt_at = 0, due = 0;
     };
     struct entry {
@@ -73,6 +77,7 @@ class fleet {
     };
     void wait_until(std::size_t client, std::int64_t due);
     void again(std::size_t client, std::int64_t now);
+    bool close_or_again(std::size_t client, std::int64_t now);
     std::int64_t jitter();
 
     client_library library_;

@@ -39,7 +39,7 @@ void add_common(CLI::App& app, typed_options& t, common_options& o) {
     app.add_option("--json", t.json, "file for the result as JSON");
     app.add_option("--interval", o.interval_s, "seconds of a row of the course")->check(CLI::Range(0.01, 3600.0));
     app.add_option("--library", t.library, "whose retry timing: nats.go, nats.js or libnats")->check(CLI::IsMember({"nats.go", "nats.js", "libnats"}));
-    app.add_flag("--keep-trying", t.keep_trying, "clients never close for good (IgnoreAuthErrorAbort)");
+    app.add_flag("--keep-trying", t.keep_trying, "clients never close for good (IgnoreAuthErrorAbort, MaxReconnect -1)");
 }
 
 void add_load(CLI::App& app, typed_options& t, offered_load& load) {
@@ -60,7 +60,7 @@ void resolve(const typed_options& t, common_options& o, std::vector<std::string>
     if (t.cpu >= 0) o.cpu = t.cpu;
     o.json_file = t.json;
     o.library = find_library(t.library).value();
-    if (t.keep_trying) o.library.closed_after = 0;
+    if (t.keep_trying) o.library.closed_after = o.library.max_attempts = 0;
 }
 
 void resolve_load(const typed_options& t, offered_load& load) {

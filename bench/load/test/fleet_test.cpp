@@ -5,6 +5,7 @@
 
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 using callgate::load::client_library;
 using callgate::load::find_library;
@@ -126,13 +127,26 @@ TEST(fleet, being_in_forgives_and_a_lost_connection_starts_again) {
     EXPECT_EQ(js.due_of(c), 60 * second) << "nats.js dials at once when its last attempt is long ago";
 }
 
+TEST(fleet, attempts_that_only_time_out_end_too) {
+    for (const auto& [name, attempts] : {std::pair{"nats.js", 10}, std::pair{"nats.go", 60}, std::pair{"libnats", 60}}) {
+        fleet f(1, library(name), 3);
+        f.begin(0);
+        std::size_t c = 0;
+        for (int i = 1; i <= attempts; ++i) {
+            const auto now = next(f, c);
+            EXPECT_EQ(f.failed(c, now), i == attempts) << name << " " << i;
+        }
+        EXPECT_EQ(f.closed(), 1u) << name;
+    }
+}
+
 TEST(fleet, without_an_abort_rule_nobody_is_ever_closed) {
     auto endless = library("nats.go");
-    endless.closed_after = 0;
+    endless.closed_after = endless.max_attempts = 0;
     fleet f(1, endless, 3);
     f.begin(0);
     std::size_t c = 0;
-    for (int i = 0; i < 50; ++i) {
+    for (int i = 0; i < 100; ++i) {
         const auto now = next(f, c);
         EXPECT_FALSE(f.refused(c, now));
     }
