@@ -92,8 +92,9 @@ class client_run {
     }
     void roll() {
         roll_.expires_at(at(start_ + current_.begin_ns + to_ns(o_.interval_s)));
-        roll_.async_wait([this](boost::system::error_code failure) {
-            if (failure) return;
+        roll_.async_wait([this, begun = start_](boost::system::error_code failure) {
+            // A handler that is queued already is not cancelled any more: it may belong to a clock that has stopped.
+            if (failure || finished_ || begun != start_) return;
             close_stretch();
             roll();
         });
@@ -187,6 +188,7 @@ class client_run {
         step_open();
     }
     void step_open() {
+        if (finished_) return;
         while (next_ < plan_->count() && !stopped_) {
             const auto intended = start_ + plan_->intended_ns(next_);
             if (intended > steady_ns()) break;

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { callgate_load, daemon_stage } from "../../tests/node/load/broker.mjs";
 
 const rounds = Number(process.argv[2] ?? 5);
-const widths = [[1, 4_000], [64, 20_000], [512, 20_000]];
+const widths = [[1, 2_000], [64, 10_000], [512, 10_000]];
 const pin = (cpu, pid) => execFileSync("taskset", ["-acp", String(cpu), String(pid)]);
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
