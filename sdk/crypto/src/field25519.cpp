@@ -55,6 +55,8 @@ static_assert(inverse_of_19 * 19 == 1);
 matrix divide_steps(std::int64_t& delta, std::uint64_t f, std::uint64_t g) noexcept {
     std::uint64_t u = 1, v = 0, q = 0, r = 1;
     int left = step_bits;
+    // f (2 - f^2) is 1/f in six bits. Kept, because it changes only when f does.
+    std::uint64_t f_inverse = f * (2 - f * f);
     for (;;) {
         const int zeros = std::countr_zero(g | (~std::uint64_t{0} << left));
         g >>= zeros;
@@ -68,11 +70,11 @@ matrix divide_steps(std::int64_t& delta, std::uint64_t f, std::uint64_t g) noexc
             f = std::exchange(g, std::uint64_t{0} - f);
             u = std::exchange(q, std::uint64_t{0} - u);
             v = std::exchange(r, std::uint64_t{0} - v);
+            f_inverse = f * (2 - f * f);
         }
         // Until delta is positive again f stays, so the next 1 - delta bits of g may be cleared together.
-        const std::int64_t run = std::min<std::int64_t>({1 - delta, left, 6});
-        // f (2 - f^2) is 1/f in six bits.
-        const std::uint64_t multiple = (std::uint64_t{0} - g) * (f * (2 - f * f)) & ((std::uint64_t{1} << run) - 1);
+        const std::int64_t run = std::min(1 - delta, std::int64_t{left});
+        const std::uint64_t multiple = (std::uint64_t{0} - g) * f_inverse & (~std::uint64_t{0} >> (64 - std::min(run, std::int64_t{6})));
         g += f * multiple;
         q += u * multiple;
         r += v * multiple;

@@ -30,18 +30,16 @@ std::size_t wanted_cases() {
 }
 
 struct verdicts {
-    bool libsodium, table, table_portable;
+    bool libsodium, table;
     verification together;
 };
 verdicts judge(const text& message, const signature& s, const known_key& key) {
-    return {verify_any(message, s, key.public_key()), known_key_access::table_accepts(message, s, key, false),
-            known_key_access::table_accepts(message, s, key, true), verify_known(message, s, key)};
+    return {verify_any(message, s, key.public_key()), known_key_access::table_accepts(message, s, key), verify_known(message, s, key)};
 }
 /// All implementations say the same; true when that is yes.
 bool agreed(const text& message, const signature& s, const known_key& key, const std::string& what) {
     const auto v = judge(message, s, key);
     EXPECT_EQ(v.table, v.libsodium) << what;
-    EXPECT_EQ(v.table_portable, v.libsodium) << what;
     EXPECT_EQ(v.together, v.libsodium ? verification::by_table : verification::refused) << what;
     return v.libsodium;
 }
