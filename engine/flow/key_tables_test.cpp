@@ -10,6 +10,8 @@
 #include <string_view>
 #include <thread>
 
+#include "sdk/crypto/src/known_key_access.hpp"
+
 using namespace callgate;
 using namespace callgate::flow;
 
@@ -128,6 +130,22 @@ TEST(key_ranking, nobody_loses_a_table_to_a_key_that_gets_none) {
     r.prove(k[2], 500);
     EXPECT_TRUE(r.ranking.has_table(k[0].public_key()));
     EXPECT_TRUE(r.ranking.has_table(k[1].public_key()));
+}
+
+TEST(key_ranking, a_damaged_table_costs_no_login_and_is_thrown_away) {
+    rig r;
+    const auto k = crypto::signing_key::generate();
+    r.prove(k, 16);
+    const auto table = r.tables->get(k.public_key(), second_ns);
+    ASSERT_TRUE(table);
+    for (auto& a : crypto::known_key_access::multiples(*table)) a.sum.limb[1] ^= 1;
+    EXPECT_TRUE(r.accepts(k));
+    EXPECT_EQ(r.ranking.take_misjudged(), 1u);
+    EXPECT_FALSE(r.ranking.has_table(k.public_key()));
+    r.prove(k, 16);
+    EXPECT_TRUE(r.accepts(k));
+    EXPECT_EQ(r.ranking.take_misjudged(), 0u);
+    EXPECT_EQ(r.ranking.take_by_table(), 1u);
 }
 
 TEST(key_ranking, small_order_keys_get_no_table_however_often_they_come) {

@@ -6,7 +6,7 @@
 
 namespace callgate::flow {
 
-server_book::server_book(std::shared_ptr<key_tables> tables, std::size_t max_servers, std::size_t max_pairs) : keys(std::move(tables)) {
+server_book::server_book(std::size_t max_servers, std::size_t max_pairs, std::shared_ptr<key_tables> tables) : keys(std::move(tables)) {
     servers_.max = max_servers;
     first_reply_ns_.max = max_pairs;
 }

@@ -19,8 +19,9 @@ class server_book {
     /// up to 1.9 s to fetch an account).
     static constexpr std::int64_t warm_after_ns = 2'000'000'000;
 
-    explicit server_book(std::shared_ptr<key_tables> tables = std::make_shared<key_tables>(), std::size_t max_servers = 4096,
-                         std::size_t max_pairs = 65536);
+    static constexpr std::size_t default_servers = 4096, default_pairs = 65536;
+    explicit server_book(std::size_t max_servers = default_servers, std::size_t max_pairs = default_pairs,
+                         std::shared_ptr<key_tables> tables = std::make_shared<key_tables>());
 
     /// Of the servers' own keys.
     key_ranking keys;

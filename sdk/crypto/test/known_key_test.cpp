@@ -26,7 +26,7 @@ using signature = std::array<std::uint8_t, 64>;
 /// Cases of the differential test; the long run sets CALLGATE_CRYPTO_CASES to some millions.
 std::size_t wanted_cases() {
     const char* set = std::getenv("CALLGATE_CRYPTO_CASES");
-    return set != nullptr ? std::strtoull(set, nullptr, 10) : 30'000;
+    return set != nullptr ? std::strtoull(set, nullptr, 10) : 20'000;
 }
 
 struct verdicts {
