@@ -7,6 +7,8 @@
 
 namespace callgate::flow {
 
+key_tables::key_tables(std::size_t max_tables) : max_(max_tables) { entries_.reserve(max_); }
+
 void key_tables::drop_unheld() {
     std::erase_if(entries_, [](const entry& e) { return !e.building && e.table.expired(); });
 }
@@ -57,7 +59,10 @@ std::uint64_t key_tables::built() const {
     return built_;
 }
 
-key_ranking::key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables) : tables_(std::move(tables)), max_(max_tables) {}
+key_ranking::key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables) : tables_(std::move(tables)), max_(max_tables) {
+    keys_.reserve(max_ + 1);
+    held_.reserve(max_ + 1);
+}
 
 std::size_t key_ranking::find(const crypto::key_bytes& key) const noexcept {
     return static_cast<std::size_t>(std::ranges::find(keys_, key) - keys_.begin());
