@@ -211,10 +211,14 @@ void request_reader::forget() noexcept {
 std::string_view request_reader::issuer() const noexcept { return state_->iss; }
 bool request_reader::issuer_is_server() const noexcept { return state_->issuer_is_server; }
 
-bool request_reader::verify() const noexcept {
+const crypto::key_bytes& request_reader::issuer_key() const noexcept { return state_->issuer_key; }
+
+request_reader::signed_text request_reader::to_verify() const noexcept {
     const auto& s = *state_;
-    return s.opened && s.issuer_is_server &&
-           crypto::verify({reinterpret_cast<const std::uint8_t*>(s.signing_input.data()), s.signing_input.size()}, s.signature, s.issuer_key);
+    return {s.opened && s.issuer_is_server,
+            {reinterpret_cast<const std::uint8_t*>(s.signing_input.data()), s.signing_input.size()},
+            s.signature,
+            s.issuer_key};
 }
 
 result<void> request_reader::open(std::string_view token, arena& memory) {

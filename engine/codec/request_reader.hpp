@@ -68,13 +68,28 @@ class request_reader {
     /// `iss` is the public key of a server (N...).
     [[nodiscard]] bool issuer_is_server() const noexcept;
     /// Ed25519 by `iss` over header "." payload (protocol.md 2.1, version 2 rule).
-    [[nodiscard]] bool verify() const noexcept;
+    [[nodiscard]] bool verify() const noexcept { return verify(crypto::verify_any); }
+    /// The same with a verifier of the caller's: (text, signature, key) -> bool.
+    template <class Verifier>
+    [[nodiscard]] bool verify(Verifier&& by) const {
+        const auto s = to_verify();
+        return s.ready && by(s.text, s.signature, s.key);
+    }
+    /// `iss` of the opened token as key, when issuer_is_server().
+    [[nodiscard]] const crypto::key_bytes& issuer_key() const noexcept;
     /// The claims of the opened token: type authorization_request, version 2, right types, exp and iat present.
     [[nodiscard]] result<request_claims> claims(arena& memory);
     /// Wipes what the parser keeps of the token. Call when done with it, whatever the outcome.
     void forget() noexcept;
 
   private:
+    struct signed_text {
+        bool ready;
+        std::span<const std::uint8_t> text;
+        std::span<const std::uint8_t, 64> signature;
+        const crypto::key_bytes& key;
+    };
+    [[nodiscard]] signed_text to_verify() const noexcept;
     struct state;
     std::unique_ptr<state> state_;
 };

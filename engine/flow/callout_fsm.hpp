@@ -15,8 +15,9 @@ namespace callgate::flow {
 /// What the requests of one shard share. All of it belongs to the shard's thread, except the replay set, which
 /// all shards have in common.
 struct flow_context {
-    flow_context(std::uint32_t shard_index, const clock_source& time, const reply_port& port, std::shared_ptr<replay_set> seen)
-        : shard(shard_index), clock(time), world(port), replays(std::move(seen)) {}
+    flow_context(std::uint32_t shard_index, const clock_source& time, const reply_port& port, std::shared_ptr<replay_set> seen,
+                 std::shared_ptr<key_tables> tables = std::make_shared<key_tables>())
+        : shard(shard_index), clock(time), world(port), replays(std::move(seen)), servers(server_book::default_servers, server_book::default_pairs, std::move(tables)) {}
     std::uint32_t shard;
     const clock_source& clock;
     const reply_port& world;  ///< asked only whether a server is pinned

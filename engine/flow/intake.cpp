@@ -72,7 +72,8 @@ action callout_fsm::decode(std::string_view token) {
     if (const auto ok = c_.reader.open(token, memory()); !ok)
         return drop(ok.error().code == errc::busy ? drop_reason::slab_full : drop_reason::not_decodable, ok.error().text);
     if (!c_.reader.issuer_is_server()) return drop(drop_reason::issuer_mismatch, "iss is not the public key of a server");
-    if (!c_.reader.verify()) return drop(drop_reason::bad_signature, "signature is not by iss");
+    const auto by_issuer = [this](const auto& text, const auto& signature, const auto& key) { return c_.servers.keys.verify(text, signature, key); };
+    if (!c_.reader.verify(by_issuer)) return drop(drop_reason::bad_signature, "signature is not by iss");
     auto claims = c_.reader.claims(memory());
     if (!claims)
         return drop(claims.error().code == errc::busy ? drop_reason::slab_full : drop_reason::not_decodable, claims.error().text);
@@ -111,6 +112,7 @@ action callout_fsm::check() {
     if (!c_.replays->insert(q.user_nkey, now_ns, now_ns + (q.exp + leeway_s + 1 - now_s) * second_ns))
         return drop(drop_reason::replayed, "user_nkey was seen before");
     r_.verified = true;
+    c_.servers.keys.proven(c_.reader.issuer_key(), now_ns);
     if (r_.sealed) c_.shared_keys.mark_proven(config.xkeys[r_.xkey].public_bytes, r_.peer);
 
     // exp is now + timeout in whole seconds at the server: how long it waits, whatever its clock says. Below a

@@ -2,10 +2,11 @@
 #include "engine/flow/server_book.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace callgate::flow {
 
-server_book::server_book(std::size_t max_servers, std::size_t max_pairs) {
+server_book::server_book(std::size_t max_servers, std::size_t max_pairs, std::shared_ptr<key_tables> tables) : keys(std::move(tables)) {
     servers_.max = max_servers;
     first_reply_ns_.max = max_pairs;
 }

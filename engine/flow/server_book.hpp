@@ -2,22 +2,29 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <unordered_map>
 
 #include "engine/flow/fingerprint.hpp"
+#include "engine/flow/key_tables.hpp"
 
 namespace callgate::flow {
 
-/// What verified requests taught about the servers that sent them: their time budget, and which accounts they
-/// have certainly loaded. Bounded; forgetting costs a little latency, never correctness.
+/// What verified requests taught about the servers that sent them: their time budget, which accounts they have
+/// certainly loaded, and whose signatures come often enough for a verification table. Bounded; forgetting costs a little latency, never correctness.
 class server_book {
   public:
     /// A (server, account) pair is warm this long after its first reply was sent (review.md 2.8: a server takes
     /// up to 1.9 s to fetch an account).
     static constexpr std::int64_t warm_after_ns = 2'000'000'000;
 
-    explicit server_book(std::size_t max_servers = 4096, std::size_t max_pairs = 65536);
+    static constexpr std::size_t default_servers = 4096, default_pairs = 65536;
+    explicit server_book(std::size_t max_servers = default_servers, std::size_t max_pairs = default_pairs,
+                         std::shared_ptr<key_tables> tables = std::make_shared<key_tables>());
+
+    /// Of the servers' own keys.
+    key_ranking keys;
 
     /// `reply_hash` is the server's part of the reply subject, which nobody signed: it only chooses how long an
     /// unread message may wait. Another server's budget under the same hash counts only when it is longer.

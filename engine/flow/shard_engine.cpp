@@ -32,9 +32,9 @@ constexpr std::size_t starts_per_round = 64, resumes_per_round = 256, verificati
 class engine final : public shard_engine {
   public:
     engine(std::uint32_t shard, const clock_source& clock, reply_port& world, audit_port& audit, observe::shard_metrics& metrics,
-           std::shared_ptr<replay_set> replays)
-        : clock_(clock), world_(world), audit_(audit), metrics_(metrics), context_(shard, clock, world, std::move(replays)),
-          batcher_(shard, *this, metrics), agreements_(shard) {
+           std::shared_ptr<replay_set> replays, const std::shared_ptr<key_tables>& tables)
+        : clock_(clock), world_(world), audit_(audit), metrics_(metrics), context_(shard, clock, world, std::move(replays), tables),
+          batcher_(shard, *this, metrics), agreements_(shard), signer_keys_(tables) {
         std::array<std::uint8_t, 12> seed;
         crypto::random_bytes(seed);
         std::memcpy(&context_.jitter_state, seed.data(), 8);
@@ -85,6 +85,7 @@ class engine final : public shard_engine {
         }
         metrics_.queued.set(static_cast<std::int64_t>(queue_.size()));
         metrics_.in_flight.set(static_cast<std::int64_t>(in_flight_));
+        note_tables();
         return completions() || batcher_.can_flush() || (config_ && !queue_.empty() && can_start());
     }
 
@@ -265,8 +266,10 @@ class engine final : public shard_engine {
         if (good && r.signer->verify) {
             // Over our own text, not what came back with the job: the provider is not of this process's making.
             --verifications;
-            good = crypto::verify(r.token.signing_input(), item.signature, r.signer->public_bytes);
-            if (!good)
+            good = signer_keys_.verify(r.token.signing_input(), item.signature, r.signer->public_bytes);
+            if (good)
+                signer_keys_.proven(r.signer->public_bytes, clock_.mono_ns());
+            else
                 log::error("signature does not verify: not sent",
                            {{"provider", r.config->providers[r.signer->provider]->name()}, {"key", r.signer->nkey}});
         }
@@ -373,6 +376,17 @@ class engine final : public shard_engine {
         kicks_.add(r.link, r.claims.server.id, r.claims.client.id, due, r.arrival_ns + r.budget_ns);
     }
 
+    void note_tables() {
+        auto& servers = context_.servers.keys;
+        metrics_.verified_by_table.add(servers.take_by_table() + signer_keys_.take_by_table());
+        metrics_.verify_tables.set(static_cast<std::int64_t>(servers.tables() + signer_keys_.tables()));
+        const auto misjudged = servers.take_misjudged() + signer_keys_.take_misjudged();
+        if (misjudged == 0) return;
+        metrics_.tables_misjudged.add(misjudged);
+        log::error("a verification table refused a signature that is good: table dropped; if this comes again, test this machine's memory and CPU",
+                   {{"shard", context_.shard}});
+    }
+
     void finish_stages(request& r) {
         r.spent_ns[static_cast<std::size_t>(stage::total)] = clock_.mono_ns() - r.arrival_ns;
         for (std::size_t i = 0; i < observe::stage_count; ++i)
@@ -409,6 +423,7 @@ class engine final : public shard_engine {
     kick_schedule kicks_;
     signing_batcher batcher_;
     key_agreements agreements_;
+    key_ranking signer_keys_;  // of other people's key providers; apart, so that no stranger's server key competes with them
     token_bucket warnings_{1, 5};
     ring_queue<std::pair<request_tag, auth_result>> auths_;
     ring_queue<std::unique_ptr<sign_job>> signed_;
@@ -422,8 +437,10 @@ class engine final : public shard_engine {
 }  // namespace
 
 std::unique_ptr<shard_engine> shard_engine::make(std::uint32_t shard, const clock_source& clock, reply_port& replies, audit_port& audit,
-                                                 observe::shard_metrics& metrics, std::shared_ptr<replay_set> replays) {
-    return std::make_unique<engine>(shard, clock, replies, audit, metrics, std::move(replays));
+                                                 observe::shard_metrics& metrics, std::shared_ptr<replay_set> replays,
+                                                 std::shared_ptr<key_tables> tables) {
+    if (!tables) tables = std::make_shared<key_tables>();
+    return std::make_unique<engine>(shard, clock, replies, audit, metrics, std::move(replays), tables);
 }
 
 }  // namespace callgate::flow

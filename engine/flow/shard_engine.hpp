@@ -61,16 +61,17 @@ struct flow_config {
     std::uint32_t kicks_per_second = 500;
 };
 
+class key_tables;
 class replay_set;
 
 /// The life of every request of one shard: admission, stages, signing, reply. Sans-io and single-threaded:
 /// it never waits, reads no clock but the one given, and talks through the ports.
 class shard_engine : public completion_sink {
   public:
-    /// `replays`: one for all shards of the process; not null.
+    /// `replays` and `tables`: one for all shards of the process; `replays` not null, without `tables` it has its own.
     static std::unique_ptr<shard_engine> make(std::uint32_t shard, const clock_source& clock, reply_port& replies,
                                               audit_port& audit, observe::shard_metrics& metrics,
-                                              std::shared_ptr<replay_set> replays);
+                                              std::shared_ptr<replay_set> replays, std::shared_ptr<key_tables> tables = nullptr);
     ~shard_engine() override = default;
 
     /// Takes effect for requests admitted from now on.

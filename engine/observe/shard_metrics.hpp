@@ -47,9 +47,11 @@ inline constexpr std::size_t drop_reason_count = 25;
 /// configuration and from the fixed reason lists, never from the wire.
 struct alignas(128) shard_metrics {
     counter received, replied_allow, replied_deny, dropped_total, kicked, batches, batch_items, late_completions;
+    /// Signatures accepted by a precomputed table; good ones a table refused (a fault of the machine).
+    counter verified_by_table, tables_misjudged;
     std::array<counter, drop_reason_count> dropped;
     std::array<histogram, stage_count> stages;
-    gauge in_flight, queued;
+    gauge in_flight, queued, verify_tables;
     /// verdicts{verdict,reason,backend}: label triple -> count. At most 1,024 triples; more go to "other".
     /// The lock is taken by the shard once a decision and by a scrape; it is never held across a call.
     void count_verdict(std::string_view verdict, std::string_view reason_id, std::string_view backend);

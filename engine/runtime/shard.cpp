@@ -25,13 +25,14 @@ class message_memory final : public flow::pinned {
 
 }  // namespace
 
-shard::shard(std::uint32_t index, const clock_source& clock, std::shared_ptr<flow::replay_set> replays, hooks h)
+shard::shard(std::uint32_t index, const clock_source& clock, std::shared_ptr<flow::replay_set> replays, hooks h,
+             std::shared_ptr<flow::key_tables> tables)
     : index_(index),
       clock_(clock),
       hooks_(std::move(h)),
       guard_(asio::make_work_guard(io_)),
       timer_(io_),
-      engine_(flow::shard_engine::make(index, clock, *this, *this, metrics_, std::move(replays))) {}
+      engine_(flow::shard_engine::make(index, clock, *this, *this, metrics_, std::move(replays), std::move(tables))) {}
 
 shard::~shard() { stop(); }
 

@@ -55,7 +55,8 @@ class shard final : private net::link_handler, private flow::reply_port, private
     };
 
     /// `replays`: one for all shards.
-    shard(std::uint32_t index, const clock_source& clock, std::shared_ptr<flow::replay_set> replays, hooks h);
+    shard(std::uint32_t index, const clock_source& clock, std::shared_ptr<flow::replay_set> replays, hooks h,
+          std::shared_ptr<flow::key_tables> tables = nullptr);
     ~shard() override;
     shard(const shard&) = delete;
     shard& operator=(const shard&) = delete;

@@ -116,6 +116,14 @@ std::string render_metrics(const status& s) {
     out.sample("callgate_sign_batches_total", {}, sum(s, &shard_metrics::batches));
     out.family("callgate_sign_items_total", "counter", "Signatures asked for.");
     out.sample("callgate_sign_items_total", {}, sum(s, &shard_metrics::batch_items));
+    out.family("callgate_verified_by_table_total", "counter", "Signatures verified with a precomputed table of their key.");
+    out.sample("callgate_verified_by_table_total", {}, sum(s, &shard_metrics::verified_by_table));
+    out.family("callgate_verify_tables_misjudged_total", "counter", "Good signatures that a table refused: memory or CPU of this machine is damaged.");
+    out.sample("callgate_verify_tables_misjudged_total", {}, sum(s, &shard_metrics::tables_misjudged));
+    out.family("callgate_verify_tables", "gauge", "Precomputed tables of keys, counted once for each shard that holds one.");
+    std::int64_t tables = 0;
+    for (const auto* m : s.shards) tables += m->verify_tables.value();
+    out.sample("callgate_verify_tables", {}, tables);
     out.family("callgate_in_flight", "gauge", "Requests being worked on.");
     out.family("callgate_queued", "gauge", "Requests read and not started.");
     std::int64_t in_flight = 0, queued = 0;

@@ -12,6 +12,7 @@
 
 #include "engine/base/log.hpp"
 #include "engine/base/version.hpp"
+#include "engine/flow/key_tables.hpp"
 #include "engine/flow/replay_set.hpp"
 #include "engine/runtime/instance_config.hpp"
 #include "engine/runtime/serve.hpp"
@@ -90,6 +91,7 @@ void supervisor::begin() {
         status_.started_unix_s = clock_.wall_s();
     }
     const auto replays = std::make_shared<flow::replay_set>(flow::replay_set::default_entries * count);
+    const auto tables = std::make_shared<flow::key_tables>();
     for (std::uint32_t i = 0; i < count; ++i) {
         shard::hooks h;
         h.drain_completions = [this](std::uint32_t s) { host_->drain(s); };
@@ -99,7 +101,7 @@ void supervisor::begin() {
         h.kick = [this](const std::string& cluster, std::string server, std::uint64_t cid) {
             asio::post(control_, [this, cluster, server = std::move(server), cid] { kick(cluster, server, cid); });
         };
-        shards_.push_back(std::make_unique<shard>(i, clock_, replays, std::move(h)));
+        shards_.push_back(std::make_unique<shard>(i, clock_, replays, std::move(h), tables));
     }
     host::plugin_host::options ho;
     ho.shards = count;

@@ -2,7 +2,10 @@
 #include "plugins/key_file/key_file.hpp"
 
 #include <callgate/crypto/box.hpp>
+#include <callgate/crypto/sign_batch.hpp>
 #include <callgate/sdk/config.hpp>
+
+#include <array>
 
 #include "plugins/key_file/seed_file.hpp"
 
@@ -99,6 +102,9 @@ void provider::list_keys(sdk::op_handle&& op, std::span<const std::uint8_t> from
 void provider::sign(sdk::shard_state*, sdk::op_handle&& op, const sdk::sign_batch_view& batch) {
     if (!batch.valid()) throw sdk::status_error(CG_E_ABI, "the items of this batch are shorter than version 1.0 of the ABI");
     if (batch.size() > max_batch) throw sdk::status_error(CG_E_INVALID, "more items than this provider's max_batch of 64");
+    std::array<crypto::sign_item, max_batch> work;
+    std::array<std::size_t, max_batch> place;
+    std::size_t count = 0;
     for (std::size_t i = 0; i < batch.size(); ++i) {
         auto& item = batch[i];
         const auto* key = find(item.key);
@@ -113,12 +119,12 @@ void provider::sign(sdk::shard_state*, sdk::op_handle&& op, const sdk::sign_batc
         } else if (item.signature == nullptr) {
             item.status = CG_E_INVALID;
         } else {
-            const auto message = sdk::view(item.message);
-            const auto signature = key->pair.sign({reinterpret_cast<const char*>(message.data()), message.size()});
-            if (signature) std::copy(signature->begin(), signature->end(), item.signature);
-            item.status = signature ? CG_OK : CG_E_INTERNAL;
+            work[count] = {key->pair.signer(), sdk::view(item.message), item.signature};
+            place[count++] = i;
         }
     }
+    crypto::sign_batch({work.data(), count});
+    for (std::size_t i = 0; i < count; ++i) batch[place[i]].status = work[i].made ? CG_OK : CG_E_INTERNAL;
     op.succeed();
 }
 

@@ -29,8 +29,8 @@ void signing_key::sign(std::span<const std::uint8_t> message, std::span<std::uin
     ::crypto_sign_detached(signature.data(), nullptr, message.data(), message.size(), secret_.data());
 }
 
-bool verify(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
-            const key_bytes& public_key) noexcept {
+bool verify_any(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
+                const key_bytes& public_key) noexcept {
     return ::crypto_sign_verify_detached(signature.data(), message.data(), message.size(), public_key.data()) == 0;
 }
 

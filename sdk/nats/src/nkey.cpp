@@ -287,7 +287,7 @@ result<void> verify(std::string_view public_text, std::string_view message, std:
     if (key->type == key_type::curve) return error{errc::not_a_signer, "curve key " + std::string(public_text) + " signs nothing"};
     if (signature.size() != std::tuple_size_v<crypto::signature_bytes>)
         return error{errc::bad_signature, "signature has " + std::to_string(signature.size()) + " bytes, not 64"};
-    if (!crypto::verify(bytes_of(message), signature.first<64>(), key->bytes))
+    if (!crypto::verify_any(bytes_of(message), signature.first<64>(), key->bytes))
         return error{errc::bad_signature, "signature is not of " + std::string(public_text)};
     return {};
 }

@@ -29,8 +29,14 @@ class signing_key {
 };
 
 /// False also for small-order and non-canonical keys and signatures (libsodium's rules).
-[[nodiscard]] bool verify(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
-                          const key_bytes& public_key) noexcept;
+/// For keys seen for the first time; known_key.hpp is for those that come again. Any thread.
+[[nodiscard]] bool verify_any(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
+                              const key_bytes& public_key) noexcept;
+/// verify_any under its short name.
+[[nodiscard]] inline bool verify(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
+                                 const key_bytes& public_key) noexcept {
+    return verify_any(message, signature, public_key);
+}
 /// True for keys no honest signer has: small order or not on the curve. To be refused when loaded.
 [[nodiscard]] bool is_weak_public_key(const key_bytes& public_key) noexcept;
 

@@ -61,6 +61,8 @@ class key_pair {
 
     /// not_a_signer on a curve key.
     [[nodiscard]] result<crypto::signature_bytes> sign(std::string_view message) const;
+    /// For batches (crypto::sign_batch); nullptr for a curve key. Lives as long as this pair.
+    [[nodiscard]] const crypto::signing_key* signer() const noexcept { return type() == key_type::curve ? nullptr : &signer_; }
     /// Curve keys only: xkv1 envelope to and from a peer's X... key (a key agreement each time; cache
     /// crypto::agree where it matters).
     [[nodiscard]] result<std::string> seal(std::string_view message, std::string_view recipient_xkey) const;
