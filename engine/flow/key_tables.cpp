@@ -59,7 +59,8 @@ std::uint64_t key_tables::built() const {
     return built_;
 }
 
-key_ranking::key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables) : tables_(std::move(tables)), max_(max_tables) {
+key_ranking::key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables, std::uint32_t proofs)
+    : tables_(std::move(tables)), max_(max_tables), proofs_for_table_(proofs) {
     keys_.reserve(max_ + 1);
     held_.reserve(max_ + 1);
 }
@@ -117,7 +118,7 @@ void key_ranking::proven(const crypto::key_bytes& key, std::int64_t now_ns) {
         return;
     }
     auto& c = candidate_for(key);
-    if (++c.proofs < proofs_for_table || max_ == 0) return;
+    if (++c.proofs < proofs_for_table_ || max_ == 0) return;
     auto least = held_.end();
     if (held_.size() >= max_) {
         least = std::ranges::min_element(held_, {}, &holder::uses);

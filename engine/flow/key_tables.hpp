@@ -56,11 +56,13 @@ class key_tables {
 /// seconds, so they say who comes often now. Fixed memory apart from the tables.
 class key_ranking {
   public:
-    /// Fewer uses than a table costs to build are not worth one.
-    static constexpr std::uint32_t proofs_for_table = 16;
+    /// A table is memory (300 KiB) for CPU (37 us a request): for servers with more than a dozen logins a second. A key earns one
+    /// within about twenty seconds at that rate; a server that is restarted again and again leaves none behind.
+    static constexpr std::uint32_t proofs_for_table = 256;
     static constexpr std::int64_t halving_ns = 10'000'000'000;
 
-    explicit key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables = key_tables::default_tables / 2);
+    explicit key_ranking(std::shared_ptr<key_tables> tables, std::size_t max_tables = key_tables::default_tables / 2,
+                         std::uint32_t proofs = proofs_for_table);
 
     /// Is `signature` by `key` over `message`? By table where the key has one, else by libsodium. No effect but counters.
     [[nodiscard]] bool verify(std::span<const std::uint8_t> message, std::span<const std::uint8_t, 64> signature,
@@ -92,6 +94,7 @@ class key_ranking {
 
     std::shared_ptr<key_tables> tables_;
     std::size_t max_;
+    const std::uint32_t proofs_for_table_;
     fingerprint_key hash_;
     std::vector<crypto::key_bytes> keys_;  // of held_, apart, so that a search reads little
     std::vector<holder> held_;

@@ -60,18 +60,19 @@ TEST_F(verify_tables_test, a_replayed_request_is_counted_once) {
 }
 
 TEST_F(verify_tables_test, signatures_of_foreign_providers_are_verified_by_table_too) {
-    serve(40);
-    EXPECT_EQ(links.replies.size(), 40u);
+    constexpr std::uint32_t logins = key_ranking::proofs_for_table + 24;
+    serve(logins);
+    EXPECT_EQ(links.replies.size(), logins);
     // One server and one account key, which signs twice in each request.
     EXPECT_EQ(metrics.verify_tables.value(), 2);
-    EXPECT_GE(metrics.verified_by_table.value(), 24u + 60u);
+    EXPECT_GE(metrics.verified_by_table.value(), 24u + key_ranking::proofs_for_table);
 
     keys->item_status = CG_OK;
     keys->corrupt = true;
     offer(claims());
     run();
     EXPECT_EQ(dropped(drop_reason::sign_failed), 1u);
-    EXPECT_EQ(links.replies.size(), 40u);
+    EXPECT_EQ(links.replies.size(), logins);
 }
 
 }  // namespace
