@@ -81,8 +81,11 @@ export function write_folder(deployment, { server, urls, users = [], policy = ev
   return { dir, config };
 }
 
+// Whole or not at all: a reload that is queued may read it at any moment.
 export function write_config(dir, config) {
-  secret_file(path.join(dir, "callgate.yaml"), yaml(config));
+  const file = path.join(dir, "callgate.yaml");
+  secret_file(file + ".new", yaml(config));
+  fs.renameSync(file + ".new", file);
 }
 
 export class daemon {
