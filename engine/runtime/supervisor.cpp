@@ -229,28 +229,19 @@ void supervisor::start_instances(std::shared_ptr<candidate> c, done_fn done) {
 }
 
 void supervisor::start_instances(const std::shared_ptr<candidate>& c, bool modules, done_fn done) {
-    struct progress {
-        std::size_t left = 1;
-        std::optional<error> failed;
-    };
-    auto p = std::make_shared<progress>();
-    auto one_less = [p, done] {
-        if (--p->left != 0) return;
-        if (p->failed) done(*p->failed);
-        else done({});
-    };
+    const auto all = std::make_shared<gathering>(std::move(done));
     for (const auto& i : c->fresh) {
         if (i->is(CG_KIND_MODULE) != modules) continue;
-        ++p->left;
+        all->expect();
         i->started = true;
         ++live_instances_;
         const auto where = place_of(c->settings, *i->section, i->options);
-        i->instance->start(start_limit_ns, [p, one_less, where](result<void> r) {
-            if (!r && !p->failed) p->failed = make_error(r.error().code, r.error().message(), where);
-            one_less();
+        i->instance->start(start_limit_ns, [all, where](result<void> r) {
+            if (!r) return all->one_less(make_error(r.error().code, r.error().message(), where));
+            all->one_less();
         });
     }
-    one_less();
+    all->one_less();
 }
 
 result<void> supervisor::attach_instances(const candidate& c) {

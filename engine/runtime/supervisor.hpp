@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,23 @@ class supervisor {
     using instance_ptr = std::shared_ptr<host::instance>;
     using done_fn = std::function<void(result<void>)>;
 
+    /// Several answers as one: `done` with the first error once all have come, the one of whoever asks included.
+    class gathering {
+      public:
+        explicit gathering(done_fn done) : done_(std::move(done)) {}
+        void expect() noexcept { ++left_; }
+        void one_less(std::optional<error> failed = {}) {
+            if (failed && !failed_) failed_ = std::move(failed);
+            if (--left_ != 0) return;
+            if (failed_) done_(*failed_);
+            else done_({});
+        }
+
+      private:
+        std::size_t left_ = 1;
+        std::optional<error> failed_;
+        done_fn done_;
+    };
     /// A plugin instance and the configuration it was made from: a reload keeps it when that is unchanged.
     struct running_instance {
         instance_options options;

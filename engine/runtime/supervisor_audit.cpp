@@ -16,26 +16,17 @@ constexpr std::int64_t flush_limit_ns = 5'000'000'000;
 
 // SIGHUP is what log rotation sends: a sink that is kept opens its file anew.
 void supervisor::reopen_sinks(const std::shared_ptr<candidate>& c, done_fn done) {
-    struct progress {
-        std::size_t left = 1;
-        std::optional<error> failed;
-    };
-    auto p = std::make_shared<progress>();
-    auto one_less = [p, done] {
-        if (--p->left != 0) return;
-        if (p->failed) done(*p->failed);
-        else done({});
-    };
+    const auto all = std::make_shared<gathering>(std::move(done));
     for (const auto& [key, i] : c->instances) {
         if (!i->sink) continue;
-        ++p->left;
+        all->expect();
         const auto where = place_of(c->settings, *i->section, i->options);
-        i->sink->reopen([p, one_less, where](result<void> r) {
-            if (!r && !p->failed) p->failed = make_error(r.error().code, "cannot open its target anew: " + r.error().message(), where);
-            one_less();
+        i->sink->reopen([all, where](result<void> r) {
+            if (!r) return all->one_less(make_error(r.error().code, "cannot open its target anew: " + r.error().message(), where));
+            all->one_less();
         });
     }
-    one_less();
+    all->one_less();
 }
 
 result<void> supervisor::assemble_audit(candidate& c) {
